@@ -1,0 +1,287 @@
+"""
+A call on its way down the pipeline, and the reply on its way up.
+
+Rules
+1. A `Call` is one logical call; stages that turn to another target derive it with `towards`.
+2. An `Attempt` includes opening the stream and receiving its first content event. From then on the
+   call is committed: the `Reply` exists, and nothing retries, hedges or fails over silently.
+3. A `Reply` finishes exactly once: ok, failed or abandoned. A plain reply has finished when it is
+   made; a live one when its stream ends, breaks or is closed. Whoever holds a permit settles it in
+   `reply.on_finish`, and on an exception from `proceed`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
+
+if TYPE_CHECKING:
+    from penstock.events import Event, Listener
+    from penstock.messages import Request
+    from penstock.responses import Chunk, Response
+    from penstock.runtime import Runtime
+
+logger = logging.getLogger("penstock")
+
+
+class Target(NamedTuple):
+    """Who is asked: a provider instance and the provider's own name of the model."""
+
+    provider: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(slots=True)
+class Attempt:
+    """
+    One request to a provider.
+
+    Args:
+        number: from 1, over all targets of the call.
+        target: who was asked.
+        started: the clock's reading in seconds.
+        committed: when the first content event (or the plain answer) was there, or None.
+        ended: when the attempt was over, its stream included, or None while it runs.
+        error: what ended it, or None.
+        status: HTTP status, when one arrived.
+        delay: seconds waited before it, chosen by the retry stage.
+    """
+
+    number: int
+    target: Target
+    started: float
+    committed: float | None = None
+    ended: float | None = None
+    error: BaseException | None = None
+    status: int | None = None
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """
+    How long things may take, in seconds; None is without limit.
+
+    Args:
+        connect: name resolution, TCP and TLS.
+        pool: waiting for a free connection.
+        first_token: until the first content event of a stream, or a plain answer's head.
+        idle: between two data events of a stream; keep-alives do not count.
+        attempt: one attempt, up to its plain answer or first content event.
+        total: the whole call, queueing and backoff included; not applied to a committed stream
+            unless it was given for this very call.
+    """
+
+    connect: float = 5.0
+    pool: float = 10.0
+    first_token: float = 60.0
+    idle: float = 60.0
+    attempt: float = 600.0
+    total: float = 600.0
+
+
+NEVER = float("inf")
+
+
+class Call:
+    """
+    One logical call.
+
+    Attributes:
+        id: the request id, `[A-Za-z0-9._-]{1,128}`.
+        request: what was asked; interceptors and stages may replace it.
+        route: the name the caller used when it is a route, else None.
+        target: who is asked; None above the routing stage.
+        runtime: clock, sleep, randomness, events.
+        timeouts: the limits in force.
+        deadline: the clock's reading at which the call must be over; `inf` without one.
+        stream_deadline: the same for a committed stream.
+        options: what the caller said to single stages, by stage name.
+        attempts: every attempt so far, shared by all derived calls.
+        listeners: who hears `emit`.
+        facts: what stages tell the client about the answer (`cached`, `age`, `cost`); shared.
+        retry_delay: seconds the retry stage waited before the attempt that comes next.
+    """
+
+    __slots__ = (
+        "attempts",
+        "deadline",
+        "facts",
+        "id",
+        "listeners",
+        "options",
+        "request",
+        "retry_delay",
+        "route",
+        "runtime",
+        "started",
+        "stream_deadline",
+        "target",
+        "timeouts",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        request: Request,
+        target: Target | None,
+        runtime: Runtime,
+        timeouts: Timeouts,
+        route: str | None = None,
+        deadline: float = NEVER,
+        stream_deadline: float = NEVER,
+        options: Mapping[str, Any] | None = None,
+        listeners: tuple[Listener, ...] = (),
+    ) -> None:
+        self.id = id
+        self.request = request
+        self.target = target
+        self.route = route
+        self.runtime = runtime
+        self.timeouts = timeouts
+        self.deadline = deadline
+        self.stream_deadline = stream_deadline
+        self.options: Mapping[str, Any] = options if options is not None else {}
+        self.listeners = listeners
+        self.attempts: list[Attempt] = []
+        self.facts: dict[str, Any] = {}
+        self.retry_delay = 0.0
+        self.started = runtime.now()
+
+    def towards(self, target: Target) -> Self:
+        """The same call with another target; attempts, facts and deadline stay shared."""
+        other = object.__new__(type(self))
+        for name in Call.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.target = target
+        other.retry_delay = 0.0
+        return other
+
+    def remaining(self) -> float:
+        """Seconds until the deadline, `inf` without one; never negative."""
+        return max(0.0, self.deadline - self.runtime.now())
+
+    def emit(self, event: Event) -> None:
+        """
+        Tell the listeners.
+
+        Build events behind `if call.listeners:` on paths that count. A listener that raises is
+        logged and skipped: telemetry never changes a result.
+        """
+        tell(self.listeners, event)
+
+
+def tell(listeners: tuple[Listener, ...], event: Event) -> None:
+    """Hand an event to each listener; one that raises is logged and skipped."""
+    for listener in listeners:
+        try:
+            listener(event)
+        except Exception as error:
+            # The type only: a message could quote what the event carries.
+            logger.error("listener %r raised %s; skipped", listener, type(error).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    How a reply ended.
+
+    Args:
+        kind: `ok` (complete), `failed` (broken: see `error`), `abandoned` (closed by its consumer).
+        response: the whole answer, or for the other kinds what had arrived of a stream.
+        error: what broke it.
+    """
+
+    kind: Literal["ok", "failed", "abandoned"]
+    response: Response | None = None
+    error: BaseException | None = None
+
+
+class ChunkSource(Protocol):
+    """The live end of a stream; tells its owner once how it ended."""
+
+    def __aiter__(self) -> AsyncIterator[Chunk]: ...
+    async def __anext__(self) -> Chunk: ...
+    async def aclose(self) -> None: ...
+
+
+class Reply:
+    """
+    What comes back up: a finished response, or a live stream whose first content event is there.
+
+    Exactly one of `response` and `chunks` is set while the reply is live; when a stream has finished,
+    `outcome.response` is what it amounted to.
+    """
+
+    __slots__ = ("_callbacks", "_layers", "chunks", "outcome", "response")
+
+    def __init__(
+        self, response: Response | None = None, chunks: AsyncIterator[Chunk] | None = None
+    ) -> None:
+        self.response = response
+        self.chunks = chunks
+        self.outcome: Outcome | None = None if chunks is not None else Outcome("ok", response)
+        self._callbacks: list[Callable[[Outcome], None]] | None = None
+        self._layers: list[Any] | None = None
+
+    def on_finish(self, callback: Callable[[Outcome], None]) -> None:
+        """
+        Call back with the outcome exactly once: now, if the reply has finished already.
+
+        Callbacks run innermost first and must not wait. One that raises is logged; the others run.
+        """
+        if self.outcome is not None:
+            callback(self.outcome)
+        elif self._callbacks is None:
+            self._callbacks = [callback]
+        else:
+            self._callbacks.append(callback)
+
+    def finish(self, outcome: Outcome) -> None:
+        """For the source of the stream: say how it ended; only the first word counts."""
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        callbacks, self._callbacks = self._callbacks or (), None
+        for callback in callbacks:
+            try:
+                callback(outcome)
+            except Exception:
+                logger.exception("a finish callback raised; skipped")
+
+    def map_stream(self, transform: Callable[[AsyncIterator[Chunk]], AsyncIterator[Chunk]]) -> None:
+        """
+        Put an async generator around the chunks of a live stream.
+
+        The inner stream is closed when the outer one ends, breaks or is closed. No effect on a plain
+        reply.
+        """
+        if self.chunks is None:
+            return
+        inner = self.chunks
+        if self._layers is None:
+            self._layers = []
+        self._layers.append(inner)
+        self.chunks = transform(inner)
+
+    async def close(self) -> None:
+        """Close the stream from the outside in; a second call and a plain reply are no-ops."""
+        if self.chunks is None:
+            return
+        try:
+            await _aclose(self.chunks)
+        finally:
+            while self._layers:
+                await _aclose(self._layers.pop())
+
+
+async def _aclose(chunks: Any) -> None:
+    aclose = getattr(chunks, "aclose", None)
+    if aclose is not None:
+        await aclose()

@@ -1,0 +1,134 @@
+"""
+The seam between codecs and transports: requests and responses as plain data.
+
+A codec builds an `HttpRequest` and reads an `HttpResponse`; it never opens a socket. A transport moves
+them; it never looks inside. Times are absolute readings of the runtime's clock (`due`), so that no
+sequence of small reads can outlast a limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """
+    One HTTP request, ready to send.
+
+    Args:
+        method: `GET` or `POST`.
+        url: absolute URL.
+        headers: names in any case; values are checked by the transport before the HTTP library
+            sees them, and are never part of an error message.
+        body: the encoded body in bytes, or None.
+        stream: whether the body of the answer is read piece by piece.
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None = None
+    stream: bool = False
+
+
+@dataclass(slots=True)
+class HttpHead:
+    """
+    The head of a response.
+
+    Args:
+        status: HTTP status code.
+        headers: names in lower case.
+        received: seconds since the epoch when the head arrived; the base for HTTP dates.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    received: float = 0.0
+
+
+@dataclass(slots=True)
+class HttpResponse(HttpHead):
+    """
+    A whole response.
+
+    Args:
+        body: the decompressed body in bytes.
+    """
+
+    body: bytes = field(default=b"")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    How long one attempt may take, and how much it may bring.
+
+    Args:
+        connect: seconds for name resolution, TCP and TLS together.
+        pool: seconds to wait for a free connection.
+        due: the clock's reading at which waiting for the head, or for a plain body, ends.
+        max_bytes: decompressed bytes a response may have in all.
+    """
+
+    connect: float
+    pool: float
+    due: float
+    max_bytes: int
+
+
+class Exchange(Protocol):
+    """
+    A response whose head has arrived and whose body is still to be read.
+
+    `close` must be called exactly once on every path; it never raises and may be called again.
+    """
+
+    head: HttpHead
+
+    async def read(self, due: float) -> bytes:
+        """
+        The next decompressed bytes of the body, b"" at its end.
+
+        Raises:
+            AttemptTimeout: nothing arrived before the clock read `due` (phase "read").
+            TransferError: the connection broke, or the body was longer than allowed.
+        """
+
+    async def read_all(self, due: float) -> bytes:
+        """The rest of the body; raises as `read` does."""
+
+    async def close(self, *, reuse: bool = False) -> None:
+        """
+        Give the connection back.
+
+        Args:
+            reuse: the protocol's end was seen, so what is left is at most the framing's end; the
+                transport may drain it to keep the connection.
+        """
+
+
+class Transport(Protocol):
+    """Moves one HTTP request at a time; safe to share between calls, knows its own colour."""
+
+    async def send(self, request: HttpRequest, limits: Limits) -> Exchange:
+        """
+        Send the request and wait for the head of the response.
+
+        Redirects are never followed, environment proxies and netrc never consulted, and nothing is
+        sent twice (a stale pooled connection may be replaced before any byte was written).
+
+        Raises:
+            ConnectError: not connected (CertificateError when the certificate was refused).
+            AttemptTimeout: phase "connect", "pool" or "read".
+            TransferError: the connection broke after the request was written.
+            InvalidRequestError: a header or URL that cannot be sent.
+        """
+
+    async def close(self) -> None:
+        """Close every connection; never raises, may be called twice."""

@@ -1,0 +1,91 @@
+"""
+The provider contract: a codec of pure functions, or a provider that sends by itself.
+
+A codec does no I/O, knows no colour and no clock, so recorded bytes are a test of it. `exchange.py`
+drives it over a transport. A provider that cannot be a codec (a model in this process) implements
+`Provider.send` and does its work in `call.runtime.run_blocking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from penstock.call import Call, Reply
+    from penstock.http import HttpHead, HttpRequest, HttpResponse
+    from penstock.errors import ProviderError
+    from penstock.messages import Request
+    from penstock.responses import Chunk, Response
+
+
+class StreamDecoder(Protocol):
+    """
+    Turns the bytes of one streamed answer into chunks, however they are split.
+
+    Attributes:
+        complete: the terminal marker was seen (a finish reason, `done: true`): the answer is whole.
+        ended: nothing more will come (`[DONE]`); reading may stop.
+        model: the model that answers, "" until it is known.
+        id: the provider's id of the answer, "" until it is known.
+    """
+
+    complete: bool
+    ended: bool
+    model: str
+    id: str
+
+    def feed(self, data: bytes) -> Iterable[Chunk]:
+        """
+        The chunks that became whole with these bytes; may be lazy, and is always exhausted.
+
+        Raises:
+            ProviderError: an error event, after the chunks before it were yielded.
+        """
+
+    def close(self) -> Iterable[Chunk]:
+        """The chunks that only the end of the bytes completes; raises as `feed` does."""
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """
+    A provider as pure functions.
+
+    Attributes:
+        base_url: the configured origin and path; part of breaker and cache keys.
+    """
+
+    base_url: str
+
+    def encode(self, request: Request, model: str) -> HttpRequest:
+        """
+        The HTTP request for `request`, with the provider's own `model` name.
+
+        Raises:
+            InvalidRequestError: the provider cannot express it; names the parameter.
+        """
+
+    def decode(self, request: Request, response: HttpResponse) -> Response:
+        """
+        The answer in a whole 2xx response.
+
+        Raises:
+            ProviderError: an error inside a 200, or MalformedResponse.
+        """
+
+    def decoder(self, request: Request, head: HttpHead) -> StreamDecoder:
+        """A fresh decoder for one streamed answer."""
+
+    def error(self, response: HttpResponse) -> ProviderError:
+        """What a response that is not 2xx means; never raises, whatever the body."""
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """A provider that sends by itself; it must keep the rules of `Reply` and of attempts."""
+
+    base_url: str
+
+    async def send(self, call: Call) -> Reply:
+        """One attempt: a finished reply, or a live one whose first content event has arrived."""

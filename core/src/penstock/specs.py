@@ -1,0 +1,193 @@
+"""
+What a plugin registers: one frozen spec for each provider, stage, transport, store or listener.
+
+A spec is data plus one factory. The core reads the data without calling the factory, checks `api`
+before it does, and hands it the validated configuration and the `Services` of one client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from penstock.budget import RetryBudget
+    from penstock.call import Call, Reply, Target
+    from penstock.events import Event, Listener
+    from penstock.http import Transport
+    from penstock.provider import Codec, Provider
+    from penstock.redaction import Redactor
+    from penstock.runtime import Runtime
+
+API = (1, 0)
+"""The contract this core implements; a spec with the same major and no newer minor fits."""
+
+SlotName = Literal["call", "target", "attempt"]
+Proceed: TypeAlias = "Callable[[Call], Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """
+    Where a stage stands.
+
+    Args:
+        name: `call` sees a logical call once, `target` once for each target tried, `attempt` every
+            attempt.
+        position: the order inside the slot, outermost lowest.
+    """
+
+    name: SlotName
+    position: int = 50
+
+
+class Stage(Protocol):
+    """
+    A layer of the pipeline: one coroutine function that knows no colour.
+
+    It may change the call, answer without proceeding, proceed more than once, or look at what comes
+    back; it awaits only `proceed(call)`, the reply's stream and `call.runtime`.
+    Optional: `bind(scope) -> Stage | None`, called once for each place of the pipeline (None:
+    absent there); `async start()`, `async close()`.
+    """
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Reply: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """
+    The place in the pipeline a stage is bound to.
+
+    Args:
+        config: the stage's effective configuration there, overrides applied.
+        route: the name the caller used when it is a route, else None.
+        target: provider and model; None in the `call` slot of a route.
+        base_url: where the target's requests go, "" when the provider has no URL.
+    """
+
+    config: Any
+    route: str | None
+    target: Target | None
+    base_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """
+    What the core offers to a factory.
+
+    Args:
+        name: the instance name, the key of the configuration table.
+        runtime: clock, sleep, randomness and transport of this client.
+        emit: hand an event to the listeners; free when there are none, never raises.
+        redactor: knows every secret of the configuration; `redactor(text)` is safe to show.
+        retry_budget: the budget of extra attempts for a provider instance, shared by all stages.
+        store: a configured store by name; raises ConfigError when there is none.
+    """
+
+    name: str
+    runtime: Runtime
+    emit: Callable[[Event], None]
+    redactor: Redactor
+    retry_budget: Callable[[str], RetryBudget]
+    store: Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSpec:
+    """
+    A stage.
+
+    Args:
+        name: entry-point name and configuration table.
+        config: frozen pydantic model, `extra="forbid"`, every field described.
+        create: `(config, services) -> Stage`.
+        slot: where it stands.
+        api: the contract it was written for.
+    """
+
+    name: str
+    config: type[BaseModel]
+    create: Callable[[Any, Services], Stage]
+    slot: Slot
+    api: tuple[int, int] = API
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSpec:
+    """
+    A provider.
+
+    Args:
+        name: entry-point name; instances live in `[providers.<name>]`.
+        config: as for a stage; `api_key` fields are `SecretStr`.
+        create: `(config, services) -> Codec | Provider`.
+        claims: whether a bare model name is this provider's, for provider detection.
+        capabilities: what it can do: `chat`, `stream`, `embed`, `tools`, `vision`, `schema`, ...
+        api: the contract it was written for.
+    """
+
+    name: str
+    config: type[BaseModel]
+    create: Callable[[Any, Services], Codec | Provider]
+    claims: Callable[[str], bool] = lambda model: False
+    capabilities: frozenset[str] = frozenset()
+    api: tuple[int, int] = API
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportSpec:
+    """
+    An HTTP transport; a factory is None when the colour is not offered.
+
+    Args:
+        name: entry-point name and configuration table, chosen by `transport = "<name>"`.
+        config: as for a stage.
+        blocking: factory for `Client`.
+        asynchronous: factory for `AsyncClient`.
+        api: the contract it was written for.
+    """
+
+    name: str
+    config: type[BaseModel]
+    blocking: Callable[[Any], Transport] | None
+    asynchronous: Callable[[Any], Transport] | None
+    api: tuple[int, int] = API
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSpec:
+    """A store for stages that keep data (cache); `create(config, services)` returns it."""
+
+    name: str
+    config: type[BaseModel]
+    create: Callable[[Any, Services], Any]
+    api: tuple[int, int] = API
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSpec:
+    """A listener to every event; `create(config, services)` returns a callable."""
+
+    name: str
+    config: type[BaseModel]
+    create: Callable[[Any, Services], Listener]
+    api: tuple[int, int] = API
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheckSpec:
+    """A named health check; `check(client)` returns `(status, details)`."""
+
+    name: str
+    check: Callable[[Any], Sequence[Any]]
+    api: tuple[int, int] = API
+
+
+Spec: TypeAlias = (
+    StageSpec | ProviderSpec | TransportSpec | StoreSpec | ListenerSpec | HealthCheckSpec
+)
