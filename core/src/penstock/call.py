@@ -221,9 +221,7 @@ class Reply:
 
     __slots__ = ("_callbacks", "_layers", "chunks", "outcome", "response")
 
-    def __init__(
-        self, response: Response | None = None, chunks: AsyncIterator[Chunk] | None = None
-    ) -> None:
+    def __init__(self, response: Response | None = None, chunks: AsyncIterator[Chunk] | None = None) -> None:
         self.response = response
         self.chunks = chunks
         self.outcome: Outcome | None = None if chunks is not None else Outcome("ok", response)

@@ -275,9 +275,7 @@ class InvalidRequestError(ProviderError, ValueError):
         retry_after: float | None = None,
         upstream_id: str | None = None,
     ) -> None:
-        super().__init__(
-            message, status=status, code=code, retry_after=retry_after, upstream_id=upstream_id
-        )
+        super().__init__(message, status=status, code=code, retry_after=retry_after, upstream_id=upstream_id)
         self.param = param
 
 

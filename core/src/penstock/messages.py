@@ -59,9 +59,7 @@ class Image:
         return cls(url=url, detail=detail)
 
     @classmethod
-    def from_bytes(
-        cls, data: bytes, *, media_type: str | None = None, detail: str | None = None
-    ) -> Image:
+    def from_bytes(cls, data: bytes, *, media_type: str | None = None, detail: str | None = None) -> Image:
         """
         An image sent with the request.
 
@@ -69,9 +67,7 @@ class Image:
             ValueError: the media type is not given and the bytes are no PNG, JPEG, GIF or WebP.
         """
         if media_type is None:
-            media_type = next(
-                (m for head, m in _MEDIA_TYPES.items() if data.startswith(head)), None
-            )
+            media_type = next((m for head, m in _MEDIA_TYPES.items() if data.startswith(head)), None)
         if media_type is None:
             raise ValueError("unknown image format; pass media_type='image/...'")
         return cls(data=data, media_type=media_type, detail=detail)
@@ -89,11 +85,7 @@ class Image:
 
     def to_url(self) -> str:
         """The URL, or a data URL made of the bytes."""
-        return (
-            self.url
-            if self.url is not None
-            else f"data:{self.media_type};base64,{self.to_base64()}"
-        )
+        return self.url if self.url is not None else f"data:{self.media_type};base64,{self.to_base64()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from penstock.call import Call, Reply
-    from penstock.http import HttpHead, HttpRequest, HttpResponse
     from penstock.errors import ProviderError
+    from penstock.http import HttpHead, HttpRequest, HttpResponse
     from penstock.messages import Request
     from penstock.responses import Chunk, Response
 

@@ -95,11 +95,7 @@ class Chunk:
     def has_content(self) -> bool:
         """Whether this event commits the stream: model output, or the reason there is none."""
         return bool(
-            self.text
-            or self.reasoning
-            or self.tool_calls
-            or self.refusal
-            or self.finish_reason is not None
+            self.text or self.reasoning or self.tool_calls or self.refusal or self.finish_reason is not None
         )
 
 

@@ -188,6 +188,4 @@ class HealthCheckSpec:
     api: tuple[int, int] = API
 
 
-Spec: TypeAlias = (
-    StageSpec | ProviderSpec | TransportSpec | StoreSpec | ListenerSpec | HealthCheckSpec
-)
+Spec: TypeAlias = StageSpec | ProviderSpec | TransportSpec | StoreSpec | ListenerSpec | HealthCheckSpec
