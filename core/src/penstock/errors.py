@@ -128,7 +128,16 @@ class RequestRejected(CallError):
 
 
 class DeadlineExceeded(CallError, TimeoutError):
-    """The total time of the call is spent; told apart from the caller's own cancellation."""
+    """
+    The total time of the call is spent; told apart from the caller's own cancellation.
+
+    Attributes:
+        partial: what had arrived of a stream, or None.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.partial: ChatResponse | None = None
 
 
 class Rejection(CallError):

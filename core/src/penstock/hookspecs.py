@@ -6,6 +6,9 @@ these with `@hookimpl`. The register hooks run once, while a client is built; on
 and `penstock_post_response` run during a call, once for each logical call.
 """
 
+# Stubs have no bodies: pluggy only reads their signatures.
+# mypy: disable-error-code="empty-body"
+
 from __future__ import annotations
 
 from collections.abc import Sequence

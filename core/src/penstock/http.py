@@ -105,7 +105,7 @@ class Exchange(Protocol):
 
     async def close(self, *, reuse: bool = False) -> None:
         """
-        Give the connection back.
+        Give the connection back; without `reuse` it closes at once and does not wait.
 
         Args:
             reuse: the protocol's end was seen, so what is left is at most the framing's end; the

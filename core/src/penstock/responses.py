@@ -7,7 +7,7 @@ plain answer are equal. `Answer` adds what the pipeline knows: attempts, cost, c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -290,6 +290,29 @@ class _ChoiceParts:
         )
 
 
+def chunks_of(response: ChatResponse) -> Iterator[Chunk]:
+    """The stream that a finished response amounts to, one chunk for each kind of content."""
+    for number, choice in enumerate(response.choices):
+        if choice.reasoning:
+            yield Chunk(reasoning=choice.reasoning, choice=number)
+        if choice.text:
+            yield Chunk(text=choice.text, choice=number, logprobs=choice.logprobs)
+        if choice.refusal:
+            yield Chunk(refusal=choice.refusal, choice=number)
+        if choice.tool_calls:
+            deltas = [
+                ToolCallDelta(position, call.id, call.name, call.arguments)
+                for position, call in enumerate(choice.tool_calls)
+            ]
+            yield Chunk(tool_calls=deltas, choice=number)
+        if choice.finish_reason is not None:
+            yield Chunk(
+                finish_reason=choice.finish_reason, raw_finish_reason=choice.raw_finish_reason, choice=number
+            )
+    if response.usage is not None:
+        yield Chunk(usage=response.usage)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Result:
     """What the pipeline knows about any finished call."""
@@ -300,8 +323,6 @@ class _Result:
     cached: bool = False
     cost: Decimal | None = None
     age: float | None = None
-
-    # request_id is ours; the provider's own id is on the response.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import random
 import threading
 import time
+import traceback
 from collections.abc import Callable, Coroutine
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from penstock.errors import StageSuspendedError
@@ -113,58 +115,45 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     Run a coroutine that never suspends.
 
     Raises:
-        StageSuspendedError: it awaited something that only an event loop can resume; the message
-            names the innermost coroutine and its line.
+        StageSuspendedError: it awaited something that only an event loop can resume; the message names
+            the stage and the line.
     """
     try:
         foreign = coroutine.send(None)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return]  # a coroutine's return value
     except RuntimeError as error:
+        # asyncio's own primitives fail before they suspend.
         if "no running event loop" in str(error):
-            raise StageSuspendedError(_blame_traceback(error)) from error
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            raise StageSuspendedError(_suspended(frames, "an asyncio primitive")) from error
         raise
-    message = _blame_suspended(coroutine, foreign)
-    try:
-        coroutine.close()
-    finally:
-        raise StageSuspendedError(message)
+    message = suspended_by(coroutine, foreign)
+    coroutine.close()
+    raise StageSuspendedError(message)
 
 
-def _blame_suspended(coroutine: Any, foreign: object) -> str:
-    """Walk to the innermost coroutine that is still ours to name."""
-    frame, name = None, "a coroutine"
-    while True:
-        inner_frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "ag_frame", None)
-        if inner_frame is None:
+def suspended_by(coroutine: Any, foreign: object, place: str = "the blocking client") -> str:
+    """Say which stage awaited something foreign: walk the awaiting coroutines inwards."""
+    frames: list[FrameType] = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "ag_frame", None)
+        if frame is None:
             break
-        frame, name = inner_frame, getattr(coroutine, "__qualname__", name)
-        awaited = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None)
-        if awaited is None:
-            break
-        coroutine = awaited
-    return _suspended(name, frame, type(foreign).__name__)
+        frames.append(frame)
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None)
+    return _suspended(frames, type(foreign).__name__, place)
 
 
-def _blame_traceback(error: BaseException) -> str:
-    """`asyncio.sleep` and its like fail before they suspend: name the frame that called them."""
-    traceback, frame = error.__traceback__, None
-    while traceback is not None:
-        module = traceback.tb_frame.f_globals.get("__name__", "")
-        if not module.startswith("asyncio"):
-            frame = traceback.tb_frame
-        traceback = traceback.tb_next
-    name = frame.f_code.co_qualname if frame is not None else "a coroutine"
-    return _suspended(name, frame, "an asyncio primitive")
-
-
-def _suspended(name: str, frame: Any, foreign: str) -> str:
-    place = ""
-    if frame is not None:
-        stage = frame.f_locals.get("self")
-        owner = f" of {type(stage).__name__}" if stage is not None else ""
-        place = f"{owner} ({frame.f_code.co_filename}:{frame.f_lineno})"
+def _suspended(frames: list[FrameType], foreign: str, place: str = "the blocking client") -> str:
+    culprit = "a coroutine"
+    for frame in frames:
+        owner = frame.f_locals.get("self")
+        # The innermost coroutine that belongs to a stage; without one, the innermost of all.
+        if (owner is not None and frame.f_code.co_name == "__call__") or culprit == "a coroutine":
+            name = type(owner).__name__ if owner is not None else frame.f_code.co_qualname
+            culprit = f"{name} ({frame.f_code.co_filename}:{frame.f_lineno})"
     return (
-        f"{name}{place} awaited {foreign} in the blocking client; stages may await only "
-        "proceed(call), the reply's stream and call.runtime, or be used with AsyncClient"
+        f"{culprit} awaited {foreign} in {place}; a stage may await only proceed(call), the stream it was "
+        "given and call.runtime, unless it is used with AsyncClient alone"
     )
