@@ -104,7 +104,9 @@ class Call:
         options: what the caller said to single stages, by stage name.
         attempts: every attempt so far, shared by all derived calls.
         listeners: who hears `emit`.
-        facts: what stages tell the client about the answer (`cached`, `age`, `cost`); shared.
+        without: stages the caller left out of this call.
+        facts: notes shared by all on this call: what stages tell the client about the answer (`cached`,
+            `age`, `cost`), and what listeners remember between events.
         retry_delay: seconds the retry stage waited before the attempt that comes next.
     """
 
@@ -123,6 +125,7 @@ class Call:
         "stream_deadline",
         "target",
         "timeouts",
+        "without",
     )
 
     def __init__(
@@ -133,10 +136,12 @@ class Call:
         target: Target | None,
         runtime: Runtime,
         timeouts: Timeouts,
+        started: float,
         route: str | None = None,
         deadline: float = NEVER,
         stream_deadline: float = NEVER,
         options: Mapping[str, Any] | None = None,
+        without: frozenset[str] = frozenset(),
         listeners: tuple[Listener, ...] = (),
     ) -> None:
         self.id = id
@@ -152,7 +157,8 @@ class Call:
         self.attempts: list[Attempt] = []
         self.facts: dict[str, Any] = {}
         self.retry_delay = 0.0
-        self.started = runtime.now()
+        self.started = started
+        self.without = without
 
     def towards(self, target: Target) -> Self:
         """The same call with another target; attempts, facts and deadline stay shared."""

@@ -39,8 +39,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from penstock.answers import Answer
     from penstock.call import Attempt, Target
-    from penstock.responses import Answer, ChatResponse
+    from penstock.responses import ChatResponse
 
 Failover = Literal["yes", "no", "larger_window", "opt_in"]
 

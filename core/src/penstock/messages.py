@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
+PYDANTIC = {"hide_input_in_errors": True}
+"""How `penstock.requests` lets pydantic check these; a plain dict, so that pydantic is not imported here."""
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -90,7 +92,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class RawPart:
-    """A content part of a kind Penstock does not know, passed through as it is."""
+    """A content part or a tool of a kind Penstock does not know, passed through as it is."""
 
     payload: Mapping[str, Any]
 
@@ -134,7 +136,7 @@ class Tool:
 
     name: str
     description: str = ""
-    parameters: Mapping[str, Any] = EMPTY
+    parameters: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     strict: bool | None = None
 
 
@@ -157,7 +159,7 @@ class Message:
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
-    extra: Mapping[str, Any] = EMPTY
+    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,8 @@ class ChatRequest:
     `model` is what the caller wrote; a codec gets the provider's own name beside it.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = PYDANTIC
+
     model: str
     messages: tuple[Message, ...]
     stream: bool = False
@@ -198,7 +202,7 @@ class ChatRequest:
     logit_bias: Mapping[str, float] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Tool | RawPart, ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: Mapping[str, Any] | None = None
@@ -206,18 +210,20 @@ class ChatRequest:
     reasoning_effort: str | None = None
     user: str | None = None
     metadata: Mapping[str, Any] | None = None
-    extra: Mapping[str, Any] = EMPTY
+    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedRequest:
     """Vectors for one or more texts; `stream` is there so that every request has it."""
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = PYDANTIC
+
     model: str
     inputs: tuple[str, ...]
     dimensions: int | None = None
     user: str | None = None
-    extra: Mapping[str, Any] = EMPTY
+    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     stream: Literal[False] = False
 
 
@@ -226,7 +232,7 @@ class ModelsRequest:
     """The models a provider offers."""
 
     model: str = ""
-    extra: Mapping[str, Any] = EMPTY
+    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     stream: Literal[False] = False
 
 

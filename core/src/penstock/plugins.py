@@ -24,13 +24,7 @@ from penstock import hookspecs
 from penstock.errors import ConfigError, DuplicatePluginError, PluginLoadError, PluginNotFoundError
 from penstock.specs import (
     API,
-    HealthCheckSpec,
-    ListenerSpec,
-    ProviderSpec,
     Spec,
-    StageSpec,
-    StoreSpec,
-    TransportSpec,
 )
 
 if TYPE_CHECKING:
@@ -145,7 +139,8 @@ class Plugins:
         except DuplicatePluginError:
             raise
         except Exception as error:
-            self._manager.unregister(name=name) if self._manager.has_plugin(name) else None
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
             broken = PluginLoadError(f"plugin {claims[0]} is broken: {type(error).__name__}: {error}")
             broken.__cause__ = error
             self._broken[name] = broken
@@ -192,10 +187,9 @@ class Plugins:
         Args:
             order: plugin names that come first, in this order; the others follow as they were loaded.
         """
-        caller = getattr(self._manager.hook, name)
-        ranks = {plugin: rank for rank, plugin in enumerate([*order, *self._order][::-1])}
-        implementations = caller.get_hookimpls()
-        return tuple(sorted(implementations, key=lambda impl: -ranks.get(impl.plugin_name, -1)))
+        names = [*order, *self._order]
+        implementations = getattr(self._manager.hook, name).get_hookimpls()
+        return tuple(sorted(implementations, key=lambda each: names.index(each.plugin_name)))
 
     def _permits(self, name: str) -> bool:
         return name not in self._deny and (self._allow is None or name in self._allow)
@@ -229,6 +223,3 @@ class Plugins:
     def _describe(name: str) -> str:
         claims = installed().get(name, ())
         return f"plugin {claims[0]}" if claims else f"plugin {name!r}"
-
-
-SPEC_KINDS = (ProviderSpec, StageSpec, TransportSpec, StoreSpec, ListenerSpec, HealthCheckSpec)

@@ -1,22 +1,17 @@
 """
-What comes back: chunks while it streams, a response when it is whole, an answer for the caller.
+What a provider says: chunks while it streams, a response when it is whole.
 
 Codecs build `Chunk` and `ChatResponse`; `Assembly` turns the one into the other, so a streamed and a
-plain answer are equal. `Answer` adds what the pipeline knows: attempts, cost, cache.
+plain answer are equal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from penstock.messages import EMPTY, Message, ToolCall
-
-if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from penstock.call import Attempt, Target
+from penstock.messages import EMPTY, ToolCall
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 
@@ -130,7 +125,7 @@ class ChatResponse:
     model: str = ""
     id: str = ""
     usage: Usage | None = None
-    extra: Mapping[str, Any] = field(default=EMPTY, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
     upstream_id: str | None = None
 
     @property
@@ -190,7 +185,7 @@ class Model:
     provider: str = ""
     context_length: int | None = None
     capabilities: frozenset[str] | None = None
-    extra: Mapping[str, Any] = field(default=EMPTY, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,86 +306,3 @@ def chunks_of(response: ChatResponse) -> Iterator[Chunk]:
             )
     if response.usage is not None:
         yield Chunk(usage=response.usage)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Result:
-    """What the pipeline knows about any finished call."""
-
-    target: Target
-    request_id: str
-    attempts: tuple[Attempt, ...] = ()
-    cached: bool = False
-    cost: Decimal | None = None
-    age: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer(_Result):
-    """
-    The answer to a chat call.
-
-    Args:
-        response: everything the provider said.
-        parsed: the validated object when a `schema` was given.
-        target: who answered.
-        request_id: Penstock's id of the call; the provider's is `response.upstream_id`.
-        attempts: every attempt of the call, oldest first.
-        cached: whether it came from the cache, `age` seconds old.
-        cost: US dollars, None when unknown.
-    """
-
-    response: ChatResponse
-    parsed: Any = None
-
-    @property
-    def text(self) -> str:
-        """The text of the first choice."""
-        return self.response.text
-
-    @property
-    def reasoning(self) -> str:
-        """The model's reasoning, where the provider shows it."""
-        return self.response.reasoning
-
-    @property
-    def refusal(self) -> str:
-        """Why the model refused, or ""."""
-        return self.response.refusal
-
-    @property
-    def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The tools the model wants called."""
-        return self.response.tool_calls
-
-    @property
-    def finish_reason(self) -> FinishReason | None:
-        """Why the first choice ended."""
-        return self.response.finish_reason
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens; every field None when the provider did not say."""
-        return self.response.usage or Usage()
-
-    @property
-    def message(self) -> Message:
-        """The answer as a message, to append to the conversation."""
-        return Message("assistant", self.text or None, tool_calls=self.tool_calls)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Embeddings(_Result):
-    """The answer to an embedding call; see `Answer` for the common fields."""
-
-    response: EmbedResponse
-
-    @property
-    def vectors(self) -> tuple[tuple[float, ...], ...]:
-        """One vector for each input, in order."""
-        return self.response.vectors
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens; every field None when the provider did not say."""
-        return self.response.usage or Usage()

@@ -1,0 +1,368 @@
+"""
+The three clients: one engine, three ways to wait.
+
+`Client` drives the engine's coroutines to their end in the calling thread; `AsyncClient` awaits them in one
+event loop; `SimulatedClient` runs them in virtual time. Everything else is shared.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from penstock.answers import Answer, AsyncStream, Embeddings, Stream, answer_from, embeddings_from
+from penstock.errors import ConfigError, UsageError
+from penstock.runtime import BlockingRuntime, Runtime, drive
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from penstock.call import Call, Reply
+    from penstock.engine import Engine
+    from penstock.events import Listener
+    from penstock.http import Transport
+    from penstock.responses import Model
+    from penstock.simulated import SimulatedRuntime
+
+T = TypeVar("T")
+
+
+class _Surface:
+    """What all clients do alike: build the engine, and turn arguments into calls."""
+
+    def __init__(
+        self,
+        config: str | Path | Mapping[str, Any] | bool | None,
+        arguments: Mapping[str, Any],
+        *,
+        profile: str | None,
+        plugins: Iterable[tuple[str, Any]],
+        listeners: Sequence[Listener],
+        environ: Mapping[str, str] | None,
+    ) -> None:
+        from penstock.config import Settings
+        from penstock.plugins import Plugins
+
+        self._closed = False
+        settings = Settings.load(
+            None if config is True else config,
+            profile=profile,
+            environ=os.environ if environ is None else environ,
+            arguments=arguments,
+        )
+        lists = settings.core.plugins
+        self._plugins = Plugins(allow=lists.allow, deny=lists.deny, extra=plugins)
+        self._settings = settings
+        self._listeners = tuple(listeners)
+
+    def _make_transport(self, colour: str) -> Transport:
+        from penstock.specs import TransportSpec
+
+        name = self._settings.core.transport
+        spec = self._plugins.need(TransportSpec, name, "transport")
+        create = spec.blocking if colour == "blocking" else spec.asynchronous
+        if create is None:
+            raise ConfigError(f"transport: {name!r} offers no {colour} transport")
+        return create(self._settings.section(name, spec.config))
+
+    def _make_engine(self, runtime: Runtime) -> Engine:
+        from penstock.engine import Engine
+
+        return Engine(self._settings, self._plugins, runtime, self._listeners)
+
+    _engine: Engine
+
+    def stage(self, name: str) -> Any:
+        """
+        A stage of the pipeline, for its statistics and manual control, such as `stage("breaker")`.
+
+        Raises:
+            PluginNotFoundError: no such stage in this client; lists those there are.
+        """
+        return self._engine.stage(name)
+
+    async def _chat(self, model: str, messages: Any, given: dict[str, Any]) -> Answer:
+        shape = given.get("schema")
+        call, reply = await self._send_chat(model, messages, given, stream=False)
+        return answer_from(call, reply.response, shape)
+
+    async def _send_chat(
+        self, model: str, messages: Any, given: dict[str, Any], *, stream: bool
+    ) -> tuple[Call, Reply]:
+        from penstock.requests import chat_request
+
+        engine = self._engine
+        settings, options = self._split(given)
+        request = chat_request(model, messages, given, stream=stream)
+        call, proceed = engine.new_call(request, options=options, **settings)
+        return call, await engine.run(call, proceed)
+
+    async def _embed(self, model: str, inputs: Any, given: dict[str, Any]) -> Embeddings:
+        from penstock.requests import embed_request
+
+        engine = self._engine
+        settings, options = self._split(given)
+        call, proceed = engine.new_call(embed_request(model, inputs, given), options=options, **settings)
+        reply = await engine.run(call, proceed)
+        return embeddings_from(call, reply.response)
+
+    async def _models(self, provider: str | None) -> tuple[Model, ...]:
+        return await self._engine.models(provider)
+
+    def _split(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Take what is not the request's out of the keywords: call settings, options for stages."""
+        if self._closed:
+            raise UsageError(f"this {type(self).__name__} is closed")
+        settings: dict[str, Any] = {
+            name: given.pop(name) for name in ("timeout", "request_id") if name in given
+        }
+        names = self._engine.stage_names
+        options = {name: given.pop(name) for name in [*given] if name in names} or None
+        return settings, options
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True) and hasattr(self, "_engine"):
+            warnings.warn(
+                f"{type(self).__name__} was never closed", ResourceWarning, stacklevel=2, source=self
+            )
+
+
+class Client(_Surface):
+    """
+    The blocking client; safe to share between threads, and usable in a forked child.
+
+    Args:
+        config: a path, a mapping with the same keys as the file, None to search for `penstock.toml`, or False
+            to use none.
+        profile: the profile on top, instead of `PENSTOCK_ENV`.
+        transport: the name of an installed transport, or a transport object of this colour.
+        plugins: plugins handed over in code, as `(name, module or object)`.
+        listeners: callables that hear every event.
+        runtime: clock, sleep and dice, replaceable for tests; brings its own transport.
+        environ: instead of `os.environ`.
+        arguments: tables of the configuration, on top of everything: `cache={"ttl": 60}`, `retry=False`.
+
+    Raises:
+        ConfigError: names the place, the culprit and the fix.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Mapping[str, Any] | bool | None = None,
+        *,
+        profile: str | None = None,
+        transport: str | Transport | None = None,
+        plugins: Iterable[tuple[str, Any]] = (),
+        listeners: Sequence[Listener] = (),
+        runtime: Runtime | None = None,
+        environ: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> None:
+        if isinstance(transport, str):
+            arguments["transport"] = transport
+        super().__init__(
+            config, arguments, profile=profile, plugins=plugins, listeners=listeners, environ=environ
+        )
+        if runtime is None:
+            made = (
+                self._make_transport("blocking")
+                if transport is None or isinstance(transport, str)
+                else transport
+            )
+            runtime = BlockingRuntime(made)
+        self._engine = self._make_engine(runtime)
+        drive(self._engine.start())
+
+    def chat(self, model: str, messages: Any, **parameters: Any) -> Answer:
+        """
+        Ask a model and wait for its whole answer.
+
+        Args:
+            model: `provider/model`, a route, or a bare model name.
+            messages: a string, or a list of `Message` or dicts in OpenAI's form.
+            parameters: fields of `ChatRequest` (`temperature`, `max_tokens`, `tools`, `schema`, `extra`);
+                `timeout` in seconds for the whole call; `request_id`; an option for a stage by its name
+                (`retry=False` leaves it out).
+
+        Raises:
+            InvalidRequestError: a value is wrong; nothing was sent.
+            CallError: no answer; see `penstock.errors`.
+        """
+        return drive(self._chat(model, messages, parameters))
+
+    def stream(self, model: str, messages: Any, **parameters: Any) -> Stream:
+        """
+        Ask a model and read its answer while it is written; arguments and errors as `chat`.
+
+        The request is sent, and retried if need be, before this returns. Use it in a `with` block.
+        """
+        shape = parameters.get("schema")
+        call, reply = drive(self._send_chat(model, messages, parameters, stream=True))
+        return Stream(call, reply, shape)
+
+    def embed(self, model: str, inputs: str | Sequence[str], **parameters: Any) -> Embeddings:
+        """
+        Vectors for one or more texts.
+
+        Args:
+            model: as for `chat`.
+            inputs: a text or a list of texts.
+            parameters: `dimensions`, `user`, `extra`, `timeout`, `request_id`, options for stages.
+
+        Raises:
+            InvalidRequestError: a value is wrong; nothing was sent.
+            CallError: no answer.
+        """
+        return drive(self._embed(model, inputs, parameters))
+
+    def models(self, provider: str | None = None) -> tuple[Model, ...]:
+        """What a provider offers, or every usable provider when none is named."""
+        return drive(self._models(provider))
+
+    def close(self) -> None:
+        """Close connections and stages; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            drive(self._engine.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Awaitable(_Surface):
+    """The surface of the clients whose methods are coroutines."""
+
+    _started = False
+
+    async def chat(self, model: str, messages: Any, **parameters: Any) -> Answer:
+        """Ask a model and wait for its whole answer; see `Client.chat`."""
+        await self._ready()
+        return await self._chat(model, messages, parameters)
+
+    def stream(self, model: str, messages: Any, **parameters: Any) -> AsyncStream:
+        """
+        Ask a model and read its answer while it is written; see `Client.stream`.
+
+        The request is sent by `async with`, or by `await`.
+        """
+        return AsyncStream(self._open_stream(model, messages, parameters), parameters.get("schema"))
+
+    async def _open_stream(self, model: str, messages: Any, given: dict[str, Any]) -> tuple[Call, Reply]:
+        await self._ready()
+        return await self._send_chat(model, messages, given, stream=True)
+
+    async def embed(self, model: str, inputs: str | Sequence[str], **parameters: Any) -> Embeddings:
+        """Vectors for one or more texts; see `Client.embed`."""
+        await self._ready()
+        return await self._embed(model, inputs, parameters)
+
+    async def models(self, provider: str | None = None) -> tuple[Model, ...]:
+        """What a provider offers, or every usable provider when none is named."""
+        await self._ready()
+        return await self._models(provider)
+
+    async def close(self) -> None:
+        """Close connections and stages; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            await self._engine.close()
+
+    async def _ready(self) -> None:
+        if not self._started:
+            self._started = True
+            await self._engine.start()
+
+    async def __aenter__(self) -> Self:
+        await self._ready()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AsyncClient(_Awaitable):
+    """
+    The asyncio client; belongs to the event loop of its first call. Arguments and errors as `Client`.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Mapping[str, Any] | bool | None = None,
+        *,
+        profile: str | None = None,
+        transport: str | Transport | None = None,
+        plugins: Iterable[tuple[str, Any]] = (),
+        listeners: Sequence[Listener] = (),
+        runtime: Runtime | None = None,
+        environ: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> None:
+        from penstock.asynchronous import AsyncioRuntime
+
+        if isinstance(transport, str):
+            arguments["transport"] = transport
+        super().__init__(
+            config, arguments, profile=profile, plugins=plugins, listeners=listeners, environ=environ
+        )
+        if runtime is None:
+            made = (
+                self._make_transport("async")
+                if transport is None or isinstance(transport, str)
+                else transport
+            )
+            runtime = AsyncioRuntime(made)
+        self._loop: Any = None
+        self._engine = self._make_engine(runtime)
+
+    async def _ready(self) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None:
+                raise UsageError(
+                    "this AsyncClient belongs to another event loop; make one client for each loop"
+                )
+            self._loop = loop
+        await super()._ready()
+
+
+class SimulatedClient(_Awaitable):
+    """
+    A client in virtual time, for tests: `client.run(client.chat(...))`.
+
+    Args:
+        runtime: the simulation, with its transport set.
+        config, profile, plugins, listeners, environ, arguments: as for `Client`.
+    """
+
+    def __init__(
+        self,
+        runtime: SimulatedRuntime,
+        config: str | Path | Mapping[str, Any] | bool | None = None,
+        *,
+        profile: str | None = None,
+        plugins: Iterable[tuple[str, Any]] = (),
+        listeners: Sequence[Listener] = (),
+        environ: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(
+            config, arguments, profile=profile, plugins=plugins, listeners=listeners, environ=environ
+        )
+        self.runtime = runtime
+        self._engine = self._make_engine(runtime)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine, and whatever was spawned beside it, until it ends."""
+        return self.runtime.run(coroutine)

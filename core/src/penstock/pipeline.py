@@ -1,0 +1,209 @@
+"""
+The onion: stages around a provider, compiled once for each place a call can go.
+
+`chain` is the whole mechanism: a visible loop that folds stages around an endpoint. Everything else decides,
+when a place is first used, which stages stand there:
+
+1. The `call` slot is compiled for each name a caller uses (a route, or one target); the `target` and
+   `attempt` slots for each target, once more for each route, because overrides may differ.
+2. A stage that is disabled for a place is absent from it.
+3. The order is checked when the client is built: slots from the outside in, positions inside a slot.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from penstock.call import Attempt
+from penstock.errors import CallError, ConfigError
+from penstock.events import AttemptCommitted, AttemptFinished, AttemptStarted
+from penstock.specs import Scope
+
+if TYPE_CHECKING:
+    from penstock.call import Call, Outcome, Reply, Target
+    from penstock.config import Settings
+    from penstock.provider import Provider
+    from penstock.specs import Services, Stage, StageSpec
+
+Proceed: TypeAlias = "Callable[[Call], Coroutine[Any, Any, Reply]]"
+SLOTS = ("call", "target", "attempt")
+
+
+def chain(stages: Sequence[Stage], endpoint: Proceed) -> Proceed:
+    """Fold the stages, outermost first, around the endpoint."""
+    proceed = endpoint
+    for stage in reversed(stages):
+        proceed = _layer(stage, proceed)
+    return proceed
+
+
+def _layer(stage: Stage, inner: Proceed) -> Proceed:
+    run = stage.__call__
+
+    def proceed(call: Call) -> Coroutine[Any, Any, Reply]:
+        return run(call, inner)
+
+    return proceed
+
+
+class Ring:
+    """
+    One stage of a client, in every place where it stands.
+
+    Args:
+        spec: what the plugin registered.
+        settings: where its configuration comes from.
+        services: handed to the factory.
+    """
+
+    def __init__(self, spec: StageSpec, settings: Settings, services: Services) -> None:
+        self.spec = spec
+        self._settings = settings
+        self._services = services
+        settings.validate(spec.name, spec.config)
+        self.config = settings.resolve(spec.name, spec.config)
+        self.stage = spec.create(self.config, services)
+        self._variants: list[tuple[Any, Stage]] = [(self.config, self.stage)]
+
+    def bind(self, route: str | None, target: Target | None, base_url: str) -> Stage | None:
+        """The stage that stands in a place, None when it is disabled there."""
+        spec = self.spec
+        config = self._settings.resolve(spec.name, spec.config, route=route, target=target)
+        if not config.enabled:
+            return None
+        bind = getattr(self.stage, "bind", None)
+        if bind is not None:
+            scope = Scope(config=config, route=route, target=target, base_url=base_url)
+            return bind(scope)  # type: ignore[no-any-return]  # optional method of the contract
+        for known, stage in self._variants:
+            if known == config:
+                return stage
+        # A stage that does not bind itself gets an instance of its own for each override.
+        stage = spec.create(config, self._services)
+        self._variants.append((config, stage))
+        return stage
+
+    def instances(self) -> list[Stage]:
+        """Every instance made so far, for start and close."""
+        return [stage for _, stage in self._variants]
+
+
+def check_order(rings: Sequence[Ring]) -> None:
+    """Refuse a pipeline whose order cannot work, unless the stage that is out of place says `force`."""
+    for outer, inner in itertools.pairwise(rings):
+        if _rank(inner.spec) < _rank(outer.spec) and not (inner.config.force or outer.config.force):
+            raise ConfigError(
+                f"pipeline: {inner.spec.name!r} ({inner.spec.slot.name} slot) must stand outside "
+                f"{outer.spec.name!r} ({outer.spec.slot.name} slot); list it first, or set "
+                f"[{inner.spec.name}] force = true if you mean it"
+            )
+
+
+def _rank(spec: StageSpec) -> tuple[int, int]:
+    return SLOTS.index(spec.slot.name), spec.slot.position
+
+
+def in_slot_order(specs: Sequence[StageSpec]) -> list[StageSpec]:
+    """The order a pipeline has when the configuration does not list one; ties go by name."""
+    return sorted(specs, key=lambda spec: (*_rank(spec), spec.name))
+
+
+class Pipeline:
+    """
+    The compiled chains of one client.
+
+    Args:
+        rings: the stages, outermost first.
+        provider: finds a provider by instance name.
+    """
+
+    MAX_PLACES = 4096
+    """Chains kept; model names come from outside, so their number has no other bound."""
+
+    def __init__(self, rings: Sequence[Ring], provider: Callable[[str], Provider]) -> None:
+        check_order(rings)
+        self.rings = rings
+        last_call_slot = max((i for i, ring in enumerate(rings) if ring.spec.slot.name == "call"), default=-1)
+        self._outer = rings[: last_call_slot + 1]
+        self._inner = rings[last_call_slot + 1 :]
+        self._provider = provider
+        self._chains: dict[tuple[str | None, Target], Proceed] = {}
+
+    def entry(self, route: str | None, target: Target | None) -> Proceed:
+        """The chain for calls by this name: the call slot, then whichever target the call is at."""
+        if target is None or self._outer:
+            base_url = self._provider(target.provider).base_url if target is not None else ""
+            stages = self._bound(self._outer, route, target, base_url)
+            return chain(stages, self.towards_target) if stages else self.towards_target
+        return self._target_chain(route, target)
+
+    def towards_target(self, call: Call) -> Coroutine[Any, Any, Reply]:
+        """Go on inside the call slot, to `call.target`."""
+        target = call.target
+        if target is None:
+            raise ConfigError(
+                f"the route {call.route!r} needs the routing stage: pip install penstock-routing"
+            )
+        proceed = self._chains.get((call.route, target))
+        if proceed is None:
+            if len(self._chains) >= self.MAX_PLACES:
+                self._chains.clear()
+            proceed = self._chains[call.route, target] = self._target_chain(call.route, target)
+        return proceed(call)
+
+    def _target_chain(self, route: str | None, target: Target) -> Proceed:
+        provider = self._provider(target.provider)
+        return chain(self._bound(self._inner, route, target, provider.base_url), Endpoint(provider))
+
+    @staticmethod
+    def _bound(rings: Sequence[Ring], route: str | None, target: Target | None, base_url: str) -> list[Stage]:
+        stages = (ring.bind(route, target, base_url) for ring in rings)
+        return [stage for stage in stages if stage is not None]
+
+
+class Endpoint:
+    """The innermost ring: numbers the attempt, asks the provider, records how it went."""
+
+    __slots__ = ("_provider",)
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def __call__(self, call: Call) -> Reply:
+        now = call.runtime.now
+        attempts = call.attempts
+        attempt = Attempt(len(attempts) + 1, call.target, now(), delay=call.retry_delay)  # type: ignore[arg-type]  # set
+        attempts.append(attempt)
+        if call.listeners:
+            call.emit(AttemptStarted(attempt.started, call, attempt))
+        try:
+            reply = await self._provider.send(call)
+        except BaseException as error:
+            attempt.ended = now()
+            attempt.error = error
+            if isinstance(error, CallError):
+                error.target = call.target
+                attempt.status = getattr(error, "status", None)
+            if call.listeners:
+                kind = "failed" if isinstance(error, Exception) else "cancelled"
+                call.emit(AttemptFinished(attempt.ended, call, attempt, kind))  # type: ignore[arg-type]  # two words
+            raise
+        attempt.committed = now()
+        if reply.outcome is not None and not call.listeners:
+            attempt.ended = attempt.committed
+            return reply
+        if call.listeners and reply.outcome is None:
+            call.emit(AttemptCommitted(attempt.committed, call, attempt))
+
+        def finished(outcome: Outcome) -> None:
+            attempt.ended = now()
+            attempt.error = outcome.error
+            if isinstance(outcome.error, CallError):
+                outcome.error.target = call.target
+            if call.listeners:
+                call.emit(AttemptFinished(attempt.ended, call, attempt, outcome.kind))
+
+        reply.on_finish(finished)
+        return reply

@@ -1,0 +1,267 @@
+"""
+From what users pass in to a request: everything is checked here, before anything is sent.
+
+Messages may be a string, `Message` objects or dicts in OpenAI's form; parameters are checked against
+`ChatRequest` by pydantic. Every error is an `InvalidRequestError` that names the parameter.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, cast, get_args
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from penstock.errors import InvalidRequestError
+from penstock.messages import (
+    EMPTY,
+    ChatRequest,
+    EmbedRequest,
+    Image,
+    Message,
+    Part,
+    RawPart,
+    Role,
+    Schema,
+    Text,
+    Tool,
+    ToolCall,
+)
+
+ROLES = frozenset(get_args(Role))
+_MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
+_CHAT_PARAMETERS = tuple(
+    field.name for field in fields(ChatRequest) if field.name not in ("model", "messages", "stream")
+)
+
+
+R = TypeVar("R", ChatRequest, EmbedRequest)
+
+
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.lru_cache(maxsize=256)(TypeAdapter)
+
+
+def chat_request(model: str, messages: Any, parameters: Mapping[str, Any], *, stream: bool) -> ChatRequest:
+    """
+    A checked chat request.
+
+    Args:
+        model: `provider/model`, a route, or a bare model name.
+        messages: a string, or a sequence of `Message` or dicts.
+        parameters: the other fields of `ChatRequest`; None counts as not given.
+        stream: whether the answer is streamed.
+
+    Raises:
+        InvalidRequestError: names the parameter at fault.
+    """
+    given = {name: value for name, value in parameters.items() if value is not None}
+    for name in given:
+        if name not in _CHAT_PARAMETERS:
+            raise _unknown(name)
+    if "tools" in given:
+        given["tools"] = tuple(
+            _tool(tool, f"tools[{i}]") for i, tool in enumerate(_items(given["tools"], "tools"))
+        )
+    if "schema" in given:
+        given["schema"] = schema_of(given["schema"])
+    given["model"] = _name(model)
+    given["messages"] = _messages(messages)
+    given["stream"] = stream
+    return _validated(ChatRequest, given)
+
+
+def embed_request(model: str, inputs: Any, parameters: Mapping[str, Any]) -> EmbedRequest:
+    """
+    A checked embedding request; `inputs` is a string or a sequence of strings.
+
+    Raises:
+        InvalidRequestError: names the parameter at fault.
+    """
+    texts = (inputs,) if isinstance(inputs, str) else tuple(_items(inputs, "inputs"))
+    if not texts:
+        raise InvalidRequestError("inputs is empty; pass at least one text", param="inputs")
+    for number, text in enumerate(texts):
+        if not isinstance(text, str) or not text:
+            raise InvalidRequestError(f"inputs[{number}] must be a text that is not empty", param="inputs")
+    given = {name: value for name, value in parameters.items() if value is not None}
+    for name in given:
+        if name not in ("dimensions", "user", "extra"):
+            raise _unknown(name, ("dimensions", "user", "extra"))
+    return _validated(EmbedRequest, {**given, "model": _name(model), "inputs": texts})
+
+
+def _validated(kind: type[R], given: dict[str, Any]) -> R:
+    try:
+        return _adapter(kind).validate_python(given)  # type: ignore[no-any-return]  # the adapter's type
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        param = str(problem["loc"][0]) if problem["loc"] else "request"
+        raise InvalidRequestError(f"{param}: {problem['msg']}", param=param) from None
+
+
+def _unknown(name: str, known: Sequence[str] = _CHAT_PARAMETERS) -> InvalidRequestError:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InvalidRequestError(
+        f"unknown parameter {name!r}; {hint}What only the provider knows goes into extra={{{name!r}: ...}}",
+        param=name,
+    )
+
+
+def _name(model: Any) -> str:
+    if not isinstance(model, str) or not model.strip():
+        raise InvalidRequestError("model must be a name, such as 'openai/gpt-4o-mini'", param="model")
+    return model
+
+
+def _items(value: Any, param: str) -> Iterable[Any]:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise InvalidRequestError(f"{param} must be a list, not {type(value).__name__}", param=param)
+    return value
+
+
+def _messages(messages: Any) -> tuple[Message, ...]:
+    if isinstance(messages, str):
+        checked: tuple[Message, ...] = (Message("user", messages),)
+    elif isinstance(messages, Message):
+        checked = (messages,)
+    else:
+        checked = tuple(
+            _message(each, f"messages[{i}]") for i, each in enumerate(_items(messages, "messages"))
+        )
+    if not checked:
+        raise InvalidRequestError("messages is empty; pass at least one message", param="messages")
+    if len(checked) == 1 and checked[0].content == "":
+        raise InvalidRequestError("messages holds no text", param="messages")
+    return checked
+
+
+def _message(value: Any, place: str) -> Message:
+    if isinstance(value, Message):
+        return value
+    if not isinstance(value, Mapping):
+        raise _wrong(place, "a Message or a dict with 'role' and 'content'", value)
+    role = value.get("role")
+    if role not in ROLES:
+        known = ", ".join(sorted(ROLES))
+        raise InvalidRequestError(f"{place}.role must be one of {known}, not {role!r}", param="messages")
+    calls = value.get("tool_calls") or ()
+    if "content" not in value and not calls:
+        raise InvalidRequestError(f"{place} has no content", param="messages")
+    extra = EMPTY
+    if len(value) > 2:
+        extra = {key: item for key, item in value.items() if key not in _MESSAGE_KEYS} or EMPTY
+    return Message(
+        role=cast("Role", role),
+        content=_content(value.get("content"), f"{place}.content"),
+        name=_optional_text(value.get("name"), f"{place}.name"),
+        tool_calls=tuple(_tool_call(call, f"{place}.tool_calls[{i}]") for i, call in enumerate(calls)),
+        tool_call_id=_optional_text(value.get("tool_call_id"), f"{place}.tool_call_id"),
+        extra=extra,
+    )
+
+
+def _content(value: Any, place: str) -> str | tuple[Part, ...] | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):
+        raise _wrong(place, "a text or a list of parts", value)
+    return tuple(_part(part, f"{place}[{i}]") for i, part in enumerate(value))
+
+
+def _part(value: Any, place: str) -> Part:
+    if isinstance(value, str):
+        return Text(value)
+    if isinstance(value, (Text, Image, RawPart)):
+        return value
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+        raise _wrong(place, "a text, Text, Image or a dict with 'type'", value)
+    if value["type"] == "text" and set(value) == {"type", "text"} and isinstance(value["text"], str):
+        return Text(value["text"])
+    image = value.get("image_url")
+    if value["type"] == "image_url" and isinstance(image, Mapping) and set(image) <= {"url", "detail"}:
+        url = image.get("url")
+        if not isinstance(url, str):
+            raise _wrong(f"{place}.image_url.url", "a URL", url)
+        return Image(url=url, detail=_optional_text(image.get("detail"), f"{place}.image_url.detail"))
+    return RawPart(value)
+
+
+def _tool_call(value: Any, place: str) -> ToolCall:
+    if isinstance(value, ToolCall):
+        return value
+    function = value.get("function") if isinstance(value, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise _wrong(place, "a ToolCall or a dict with 'id' and 'function'", value)
+    arguments = function.get("arguments", "")
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments)
+    return ToolCall(str(value.get("id", "")), function["name"], arguments)
+
+
+def _tool(value: Any, place: str) -> Tool | RawPart:
+    if isinstance(value, (Tool, RawPart)):
+        return value
+    if not isinstance(value, Mapping):
+        raise _wrong(place, "a Tool or a dict in OpenAI's form", value)
+    function = value.get("function") if value.get("type", "function") == "function" else None
+    if function is None:
+        return RawPart(value)
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise _wrong(f"{place}.function", "a dict with 'name' and 'parameters'", function)
+    return Tool(
+        name=function["name"],
+        description=function.get("description") or "",
+        parameters=function.get("parameters") or EMPTY,
+        strict=function.get("strict"),
+    )
+
+
+def _optional_text(value: Any, place: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise _wrong(place, "a text", value)
+    return value
+
+
+def _wrong(place: str, expected: str, value: Any) -> InvalidRequestError:
+    param = place.partition("[")[0]
+    return InvalidRequestError(f"{place} must be {expected}, not {type(value).__name__}", param=param)
+
+
+def schema_of(shape: Any) -> Schema:
+    """The schema to send for a pydantic model, a dataclass, a JSON Schema dict or a `Schema`."""
+    if isinstance(shape, Schema):
+        return shape
+    if isinstance(shape, Mapping):
+        return Schema(str(shape.get("title") or "answer"), shape)
+    if isinstance(shape, type) and (issubclass(shape, BaseModel) or is_dataclass(shape)):
+        return _cached_schema(shape)
+    raise _wrong("schema", "a pydantic model, a dataclass or a JSON Schema", shape)
+
+
+def _schema_of_type(shape: type[Any]) -> Schema:
+    return Schema(shape.__name__, _adapter(shape).json_schema())
+
+
+_cached_schema: Callable[[Any], Schema] = functools.lru_cache(maxsize=256)(_schema_of_type)
+
+
+def parse_output(shape: Any, text: str) -> Any:
+    """
+    The answer's text as the shape that was asked for; for a JSON Schema dict, as plain data.
+
+    Raises:
+        ValueError: the text is no JSON or does not fit; the message does not quote the text.
+    """
+    if isinstance(shape, type):
+        try:
+            return _adapter(shape).validate_json(text)
+        except ValidationError as error:
+            problems = error.errors(include_input=False, include_url=False, include_context=False)
+            lines = [f"{'.'.join(map(str, each['loc'])) or 'answer'}: {each['msg']}" for each in problems]
+            raise ValueError("; ".join(lines)) from None
+    return json.loads(text)
