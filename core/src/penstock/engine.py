@@ -19,10 +19,10 @@ from penstock.errors import CallError, ConfigError, InvalidRequestError, PluginN
 from penstock.events import CallFinished, CallStarted
 from penstock.exchange import CodecProvider
 from penstock.messages import ModelsRequest
-from penstock.pipeline import Pipeline, Proceed, Ring, in_slot_order
+from penstock.pipeline import Pipeline, Ring, in_slot_order
 from penstock.provider import Codec, Provider
 from penstock.resolution import Resolver
-from penstock.specs import ListenerSpec, ProviderSpec, Services, StageSpec, StoreSpec
+from penstock.specs import ListenerSpec, Proceed, ProviderSpec, Services, StageSpec, StoreSpec
 
 if TYPE_CHECKING:
     from penstock.config import Settings
@@ -69,7 +69,7 @@ class Engine:
         self.plugins = plugins
         self.runtime = runtime
         self._core = settings.core
-        self._timeouts: Timeouts = self._core.timeouts.to_timeouts()
+        self._timeouts: Timeouts = self._core.timeouts.limits()
         self._listeners: tuple[Listener, ...] = tuple(listeners)
         self._spans = spans.SpanListener(settings.redactor)
         self._providers: dict[str, Provider] = {}
@@ -142,7 +142,7 @@ class Engine:
         """The budget of extra attempts of a provider instance."""
         budget = self._budgets.get(provider)
         if budget is None:
-            fresh = RetryBudget(self._core.budget.to_policy(), self.runtime.now())
+            fresh = RetryBudget(self._core.budget.policy(), self.runtime.now())
             budget = self._budgets.setdefault(provider, fresh)
         return budget
 

@@ -14,20 +14,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from penstock.call import Attempt
 from penstock.errors import CallError, ConfigError
 from penstock.events import AttemptCommitted, AttemptFinished, AttemptStarted
-from penstock.specs import Scope
+from penstock.specs import Proceed, Scope
 
 if TYPE_CHECKING:
     from penstock.call import Call, Outcome, Reply, Target
-    from penstock.config import Settings
+    from penstock.config import Settings, StageConfig
     from penstock.provider import Provider
     from penstock.specs import Services, Stage, StageSpec
 
-Proceed: TypeAlias = "Callable[[Call], Coroutine[Any, Any, Reply]]"
 SLOTS = ("call", "target", "attempt")
 
 
@@ -63,7 +62,7 @@ class Ring:
         self._settings = settings
         self._services = services
         settings.validate(spec.name, spec.config)
-        self.config = settings.resolve(spec.name, spec.config)
+        self.config: StageConfig = settings.resolve(spec.name, spec.config)
         self.stage = spec.create(self.config, services)
         self._variants: list[tuple[Any, Stage]] = [(self.config, self.stage)]
 

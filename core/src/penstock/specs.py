@@ -7,7 +7,7 @@ before it does, and hands it the validated configuration and the `Services` of o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from penstock.budget import RetryBudget
     from penstock.call import Call, Reply, Target
+    from penstock.config import StageConfig
     from penstock.events import Event, Listener
     from penstock.http import Transport
     from penstock.provider import Codec, Provider
@@ -26,7 +27,7 @@ API = (1, 0)
 """The contract this core implements; a spec with the same major and no newer minor fits."""
 
 SlotName = Literal["call", "target", "attempt"]
-Proceed: TypeAlias = "Callable[[Call], Any]"
+Proceed: TypeAlias = "Callable[[Call], Coroutine[Any, Any, Reply]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +105,14 @@ class StageSpec:
 
     Args:
         name: entry-point name and configuration table.
-        config: frozen pydantic model, `extra="forbid"`, every field described.
+        config: a `StageConfig`, every field described.
         create: `(config, services) -> Stage`.
         slot: where it stands.
         api: the contract it was written for.
     """
 
     name: str
-    config: type[BaseModel]
+    config: type[StageConfig]
     create: Callable[[Any, Services], Stage]
     slot: Slot
     api: tuple[int, int] = API
