@@ -1,0 +1,84 @@
+# What a developer runs. Every target sets up what it needs, given Python >= 3.11, pip and make.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench wheels constraints system format clean
+.DELETE_ON_ERROR:
+
+VENV     := .venv
+PY       := $(VENV)/bin/python
+PACKAGES := core $(patsubst %/pyproject.toml,%,$(sort $(wildcard plugins/*/pyproject.toml)))
+PROJECTS := pyproject.toml $(PACKAGES:%=%/pyproject.toml)
+EDITABLE := $(PACKAGES:%=-e %)
+PIP      := $(PY) -m pip --disable-pip-version-check
+PYTEST   := $(PY) -m pytest
+
+# PYTHON may name the interpreter; otherwise the first that is new enough.
+CANDIDATES = $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.ready ## calls through the whole pipeline while faults are injected; no key, no network
+	@$(VENV)/bin/penstock demo
+
+# The system tests join in where PENSTOCK_PEERS names the folder that builds their servers.
+test: $(VENV)/.ready $(if $(PENSTOCK_PEERS),$(VENV)/.system) ## every test
+	$(PYTEST) -n auto --dist loadfile $(ARGS)
+
+check: $(VENV)/.ready ## formatting, lint, types, packaging
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PYTEST) tests/test_packaging.py
+
+format: $(VENV)/.ready ## format the code and mend what the linter can
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+bench: $(VENV)/.ready ## the benchmarks
+	@set -e; found=; for file in tests/benchmarks/bench_*.py; do \
+		[ -e "$$file" ] || continue; found=1; echo "== $$file"; $(PY) "$$file" $(ARGS); \
+	done; [ -n "$$found" ] || echo "there are no benchmarks yet: tests/benchmarks holds no bench_*.py"
+
+wheels: $(VENV)/.ready ## one wheel for each package, in dist/
+	@rm -rf dist
+	@set -e; for package in $(PACKAGES); do \
+		(cd "$$package" && "$(CURDIR)/$(PY)" -m hatchling build -t wheel -d "$(CURDIR)/dist"); \
+	done
+	@ls dist
+
+system: $(VENV)/.system ## install what the tests against real servers need
+
+constraints: $(VENV)/.ready ## pin everything anew in constraints.txt
+	@$(PY) tools/uv.py pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate \
+		--group dev --group system $(PACKAGES:%=%/pyproject.toml) | grep -E '^[a-z0-9._-]+==' > constraints.new
+	@mv constraints.new constraints.txt
+	@echo "constraints.txt: $$(wc -l < constraints.txt) pins"
+
+clean: ## remove what these targets made
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(PY):
+	@set -e; for python in $(CANDIDATES); do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		echo "Creating $(VENV) with $$("$$python" --version)"; \
+		"$$python" -m venv $(VENV) && exit 0; \
+		echo "venv does not work here; trying virtualenv"; \
+		rm -rf $(VENV); \
+		"$$python" -m pip install --quiet --target build/virtualenv virtualenv; \
+		PYTHONPATH=build/virtualenv "$$python" -m virtualenv --quiet $(VENV) && exit 0; \
+	done; echo "Penstock needs Python 3.11 or newer; name one with PYTHON=..." >&2; exit 1
+
+# uv is much quicker than pip; where it cannot be had, pip does the same work.
+$(VENV)/.ready: $(PROJECTS) constraints.txt tools/uv.py | $(PY)
+	@echo "Installing the workspace: $(PACKAGES)"
+	@[ -x $(VENV)/bin/uv ] || $(PIP) install --quiet -c constraints.txt uv || echo "no uv here; pip will do"
+	@$(PY) tools/uv.py pip install -c constraints.txt --group dev $(EDITABLE) \
+		|| { $(PIP) install --quiet --upgrade pip && $(PIP) install -c constraints.txt --group dev $(EDITABLE); }
+	@touch $@
+
+$(VENV)/.system: $(VENV)/.ready
+	@echo "Installing what real servers need"
+	@$(PY) tools/uv.py pip install -c constraints.txt --group system \
+		|| $(PIP) install -c constraints.txt --group system
+	@touch $@
