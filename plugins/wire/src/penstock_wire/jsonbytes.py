@@ -1,0 +1,88 @@
+"""
+The one place where JSON becomes Python and back.
+
+`orjson` is used when it is installed, the standard library otherwise. Both accept and refuse the same
+things: what orjson will not read or write (NaN, lone surrogates, integers over 64 bits) goes to `json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def _plain(value: object) -> object:
+    """Read-only mappings travel inside requests; nothing else unknown is guessed at."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+
+
+def _dumps(value: object) -> bytes:
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can carry
+        return json.dumps(value, separators=(",", ":"), default=_plain).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply for JSON") from None
+
+
+def _implementation() -> tuple[Callable[[str], Any], Callable[[object], bytes]]:
+    try:
+        orjson = import_module("orjson")
+    except ImportError:
+        return _loads, _dumps
+    parse, serialise = orjson.loads, orjson.dumps
+    # Only what `json` can write: no dataclasses, dates or UUIDs by a side door.
+    options = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+
+    def loads(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError:
+            return _loads(text)
+
+    def dumps(value: object) -> bytes:
+        try:
+            return serialise(value, _plain, options)  # type: ignore[no-any-return]
+        except TypeError:
+            return _dumps(value)
+
+    return loads, dumps
+
+
+loads, dumps = _implementation()
+"""
+`loads(text)` reads a document, raising ValueError for whatever is none. `dumps(value)` writes compact
+UTF-8 bytes, raising TypeError or ValueError for what JSON cannot hold.
+"""
+
+_decode_first = json.JSONDecoder().raw_decode
+
+
+def loads_bytes(body: bytes) -> Any:
+    """
+    Read a document from a body: UTF-8 whatever the content type says, one BOM and white space allowed.
+
+    Raises:
+        ValueError: it is no JSON document, or is empty.
+    """
+    return loads(body.decode("utf-8-sig", "replace"))
+
+
+def loads_first(text: str) -> Any:
+    """Read the document that `text` begins with and ignore what follows it; raises ValueError."""
+    try:
+        return _decode_first(text.lstrip())[0]
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None

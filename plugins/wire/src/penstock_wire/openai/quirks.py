@@ -1,0 +1,51 @@
+"""
+How a compatible server differs from OpenAI, as data.
+
+A preset is one `Quirks` beside a base URL; no vendor has code of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quirks:
+    """
+    What a server deviates in. The defaults suit an unknown compatible server.
+
+    Args:
+        reasoning_fields: where the model's reasoning is, first that is filled; `reasoning_details` and
+            thinking parts of the content are always read.
+        think_tags: take a leading `<think>...</think>` out of the text. Off by default: it is text.
+        stream_usage: ask for usage on streams (`stream_options`); off where the server refuses the field.
+        max_tokens: the name of that field; `by_model` asks `reasons()`.
+        developer_role: what the role `developer` is called.
+        schema_as: `json_schema`, or `json_object` with the schema in a system message, for servers that
+            guarantee only JSON.
+        embedding_format: the `encoding_format` to ask for; None leaves it to the server.
+    """
+
+    reasoning_fields: tuple[str, ...] = ("reasoning_content", "reasoning")
+    think_tags: bool = False
+    stream_usage: bool = True
+    max_tokens: Literal["max_tokens", "max_completion_tokens", "by_model"] = "max_tokens"
+    developer_role: Literal["developer", "system"] = "developer"
+    schema_as: Literal["json_schema", "json_object"] = "json_schema"
+    embedding_format: Literal["base64", "float"] | None = None
+
+
+def reasons(model: str) -> bool:
+    """
+    Whether an OpenAI model spends tokens on reasoning, which changes how its output is limited.
+
+    Args:
+        model: the provider's name, also with a `vendor/` in front or as a fine-tune (`ft:base:...`).
+    """
+    name = model.rpartition("/")[2].lower()
+    if name.startswith("ft:"):
+        name = name[3:].partition(":")[0]
+    if name.startswith("gpt-5"):
+        return "-chat" not in name
+    return name[:1] == "o" and name[1:2].isdigit()

@@ -1,0 +1,161 @@
+"""
+From a request to the JSON of chat completions and embeddings.
+
+Everything a request holds is sent, `extra` included; `extra` comes last and so may override. What is
+None is not sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.messages import ChatRequest, EmbedRequest, Image, Message, RawPart, Schema, Text, Tool
+from penstock_wire.jsonbytes import dumps
+from penstock_wire.openai.quirks import Quirks, reasons
+from penstock_wire.openai.schema import strict_schema
+
+_PLAIN_FIELDS = (
+    "temperature",
+    "top_p",
+    "stop",
+    "seed",
+    "n",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "user",
+    "metadata",
+)
+
+
+def chat_payload(request: ChatRequest, model: str, quirks: Quirks) -> dict[str, Any]:
+    """The body of a chat completion."""
+    payload: dict[str, Any] = {
+        "model": model,
+        "messages": [_message(message, quirks) for message in request.messages],
+    }
+    for name in _PLAIN_FIELDS:
+        value = getattr(request, name)
+        if value is not None:
+            payload[name] = value
+    if request.max_tokens is not None:
+        field = quirks.max_tokens
+        if field == "by_model":
+            field = "max_completion_tokens" if reasons(model) else "max_tokens"
+        payload[field] = request.max_tokens
+    if request.tools:
+        payload["tools"] = [_tool(tool) for tool in request.tools]
+    if request.tool_choice is not None:
+        payload["tool_choice"] = _tool_choice(request)
+    if request.schema is not None:
+        _add_schema(payload, request.schema, quirks)
+    if request.extra:
+        payload.update(request.extra)
+    if request.stream:
+        payload["stream"] = True
+        if quirks.stream_usage:
+            asked = payload.get("stream_options", {})
+            if isinstance(asked, Mapping):
+                payload["stream_options"] = {"include_usage": True, **asked}
+    return payload
+
+
+def embed_payload(request: EmbedRequest, model: str, quirks: Quirks) -> dict[str, Any]:
+    """The body of an embedding request."""
+    payload: dict[str, Any] = {"model": model, "input": request.inputs}
+    if quirks.embedding_format is not None:
+        payload["encoding_format"] = quirks.embedding_format
+    if request.dimensions is not None:
+        payload["dimensions"] = request.dimensions
+    if request.user is not None:
+        payload["user"] = request.user
+    if request.extra:
+        payload.update(request.extra)
+    return payload
+
+
+def _message(message: Message, quirks: Quirks) -> dict[str, Any]:
+    content = message.content
+    role: str = message.role
+    if role == "developer":
+        role = quirks.developer_role
+    encoded: dict[str, Any] = {
+        "role": role,
+        "content": content if content is None or isinstance(content, str) else [_part(p) for p in content],
+    }
+    if message.name is not None:
+        encoded["name"] = message.name
+    if message.tool_calls:
+        encoded["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                # Several servers parse it, and "" is no JSON.
+                "function": {"name": call.name, "arguments": call.arguments or "{}"},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        encoded["tool_call_id"] = message.tool_call_id
+    if message.extra:
+        encoded.update(message.extra)
+    return encoded
+
+
+def _part(part: Any) -> Any:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, Image):
+        image = {"url": part.to_url()}
+        if part.detail is not None:
+            image["detail"] = part.detail
+        return {"type": "image_url", "image_url": image}
+    return part.payload
+
+
+def _tool(tool: Tool | RawPart) -> Mapping[str, Any]:
+    if isinstance(tool, RawPart):
+        return tool.payload
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        function["description"] = tool.description
+    function["parameters"] = tool.parameters or {"type": "object", "properties": {}}
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(request: ChatRequest) -> Any:
+    """The name of a tool stands for the choice of that tool."""
+    choice = request.tool_choice
+    if isinstance(choice, str) and any(
+        isinstance(tool, Tool) and tool.name == choice for tool in request.tools
+    ):
+        return {"type": "function", "function": {"name": choice}}
+    return choice
+
+
+def _add_schema(payload: dict[str, Any], schema: Schema, quirks: Quirks) -> None:
+    if quirks.schema_as == "json_object":
+        payload["response_format"] = {"type": "json_object"}
+        text = dumps(schema.json_schema).decode()
+        payload["messages"].insert(
+            0,
+            {"role": "system", "content": f"Answer with one JSON object that fits this JSON Schema: {text}"},
+        )
+        return
+    strict = strict_schema(schema.json_schema) if schema.strict else None
+    payload["response_format"] = {
+        "type": "json_schema",
+        "json_schema": {
+            "name": schema.name,
+            "schema": schema.json_schema if strict is None else strict,
+            "strict": strict is not None,
+        },
+    }
