@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 if TYPE_CHECKING:
     from penstock.events import Event, Listener
+    from penstock.http import HttpHead
     from penstock.messages import Request
     from penstock.responses import Chunk, Response
     from penstock.runtime import Runtime
@@ -48,8 +49,8 @@ class Attempt:
         committed: when the first content event (or the plain answer) was there, or None.
         ended: when the attempt was over, its stream included, or None while it runs.
         error: what ended it, or None.
-        status: HTTP status, when one arrived.
         delay: seconds waited before it, chosen by the retry stage.
+        head: status and headers of the response, when one arrived.
     """
 
     number: int
@@ -58,8 +59,13 @@ class Attempt:
     committed: float | None = None
     ended: float | None = None
     error: BaseException | None = None
-    status: int | None = None
     delay: float = 0.0
+    head: HttpHead | None = None
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status, when a response arrived."""
+        return self.head.status if self.head is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +109,7 @@ class Call:
         stream_deadline: the same for a committed stream.
         options: what the caller said to single stages, by stage name.
         attempts: every attempt so far, shared by all derived calls.
+        attempt: the latest attempt of this very call object; None before the first.
         listeners: who hears `emit`.
         without: stages the caller left out of this call.
         facts: notes shared by all on this call: what stages tell the client about the answer (`cached`,
@@ -111,6 +118,7 @@ class Call:
     """
 
     __slots__ = (
+        "attempt",
         "attempts",
         "deadline",
         "facts",
@@ -155,6 +163,7 @@ class Call:
         self.options: Mapping[str, Any] = options if options is not None else {}
         self.listeners = listeners
         self.attempts: list[Attempt] = []
+        self.attempt: Attempt | None = None
         self.facts: dict[str, Any] = {}
         self.retry_delay = 0.0
         self.started = started
@@ -166,6 +175,7 @@ class Call:
         for name in Call.__slots__:
             setattr(other, name, getattr(self, name))
         other.target = target
+        other.attempt = None
         other.retry_delay = 0.0
         return other
 

@@ -125,11 +125,15 @@ class Engine:
             emit=self._emit,
             redactor=self.settings.redactor,
             retry_budget=self.retry_budget,
+            peek=self._peek,
             store=self._store,
         )
 
     def _emit(self, event: Event) -> None:
         tell(self._listeners, event)
+
+    def _peek(self, call: Call) -> CallError | None:
+        return self._pipelines[call.without].peek(call)
 
     def _store(self, name: str) -> Any:
         if name not in self._stores:

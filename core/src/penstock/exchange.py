@@ -25,7 +25,7 @@ from penstock.responses import Assembly, ChatResponse, chunks_of
 if TYPE_CHECKING:
     from penstock.call import Call
     from penstock.errors import CallError
-    from penstock.http import Exchange
+    from penstock.http import Exchange, HttpHead
     from penstock.provider import Codec, StreamDecoder
     from penstock.responses import Chunk
 
@@ -65,6 +65,8 @@ class CodecProvider:
         kept = False
         try:
             head = exchange.head
+            if call.attempt is not None:
+                call.attempt.head = head
             if not 200 <= head.status < 300:
                 raise await self._refused(exchange, call, due)
             if streamed and not _is_whole(head.headers.get("content-type", "")):
@@ -84,6 +86,11 @@ class CodecProvider:
             # The server answered a streamed request in one piece; the caller still gets a stream.
             return replay(cast("ChatResponse", response))
         return Reply(response)
+
+    def rate_limits(self, head: HttpHead) -> Any:
+        """What the response's head says of the provider's own limits; None when the codec reads none."""
+        read = getattr(self.codec, "rate_limits", None)
+        return read(head) if read is not None else None
 
     async def _refused(self, exchange: Exchange, call: Call, due: float) -> ProviderError:
         try:

@@ -66,7 +66,7 @@ class Ring:
         self.stage = spec.create(self.config, services)
         self._variants: list[tuple[Any, Stage]] = [(self.config, self.stage)]
 
-    def bind(self, route: str | None, target: Target | None, base_url: str) -> Stage | None:
+    def bind(self, route: str | None, target: Target | None, provider: Provider | None) -> Stage | None:
         """The stage that stands in a place, None when it is disabled there."""
         spec = self.spec
         config = self._settings.resolve(spec.name, spec.config, route=route, target=target)
@@ -74,7 +74,7 @@ class Ring:
             return None
         bind = getattr(self.stage, "bind", None)
         if bind is not None:
-            scope = Scope(config=config, route=route, target=target, base_url=base_url)
+            scope = Scope(config=config, route=route, target=target, provider=provider)
             return bind(scope)  # type: ignore[no-any-return]  # optional method of the contract
         for known, stage in self._variants:
             if known == config:
@@ -128,38 +128,59 @@ class Pipeline:
         self._outer = rings[: last_call_slot + 1]
         self._inner = rings[last_call_slot + 1 :]
         self._provider = provider
-        self._chains: dict[tuple[str | None, Target], Proceed] = {}
+        self._places: dict[tuple[str | None, Target], Place] = {}
 
     def entry(self, route: str | None, target: Target | None) -> Proceed:
         """The chain for calls by this name: the call slot, then whichever target the call is at."""
         if target is None or self._outer:
-            base_url = self._provider(target.provider).base_url if target is not None else ""
-            stages = self._bound(self._outer, route, target, base_url)
+            provider = self._provider(target.provider) if target is not None else None
+            stages = _bound(self._outer, route, target, provider)
             return chain(stages, self.towards_target) if stages else self.towards_target
-        return self._target_chain(route, target)
+        return self._place(route, target).proceed
 
     def towards_target(self, call: Call) -> Coroutine[Any, Any, Reply]:
         """Go on inside the call slot, to `call.target`."""
-        target = call.target
+        return self._place(call.route, call.target).proceed(call)
+
+    def peek(self, call: Call) -> CallError | None:
+        """What a call to its target would be refused with right now, or None; no side effects."""
+        for peek in self._place(call.route, call.target).peeks:
+            refusal = peek(call)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _place(self, route: str | None, target: Target | None) -> Place:
         if target is None:
-            raise ConfigError(
-                f"the route {call.route!r} needs the routing stage: pip install penstock-routing"
-            )
-        proceed = self._chains.get((call.route, target))
-        if proceed is None:
-            if len(self._chains) >= self.MAX_PLACES:
-                self._chains.clear()
-            proceed = self._chains[call.route, target] = self._target_chain(call.route, target)
-        return proceed(call)
+            raise ConfigError(f"the route {route!r} has no target: no stage has chosen one")
+        place = self._places.get((route, target))
+        if place is None:
+            if len(self._places) >= self.MAX_PLACES:
+                self._places.clear()
+            provider = self._provider(target.provider)
+            place = Place(_bound(self._inner, route, target, provider), Endpoint(provider))
+            self._places[route, target] = place
+        return place
 
-    def _target_chain(self, route: str | None, target: Target) -> Proceed:
-        provider = self._provider(target.provider)
-        return chain(self._bound(self._inner, route, target, provider.base_url), Endpoint(provider))
 
-    @staticmethod
-    def _bound(rings: Sequence[Ring], route: str | None, target: Target | None, base_url: str) -> list[Stage]:
-        stages = (ring.bind(route, target, base_url) for ring in rings)
-        return [stage for stage in stages if stage is not None]
+class Place:
+    """The stages of one target, compiled, and what they can be asked without a call."""
+
+    __slots__ = ("peeks", "proceed")
+
+    def __init__(self, stages: Sequence[Stage], endpoint: Endpoint) -> None:
+        self.proceed = chain(stages, endpoint)
+        self.peeks: list[Callable[[Call], CallError | None]] = [
+            stage.peek for stage in stages if hasattr(stage, "peek")
+        ]
+
+
+def _bound(
+    rings: Sequence[Ring], route: str | None, target: Target | None, provider: Provider | None
+) -> list[Stage]:
+    bound = (ring.bind(route, target, provider) for ring in rings)
+    stages = [stage for stage in bound if stage is not None]
+    return stages + [stage.inner for stage in stages if hasattr(stage, "inner")]
 
 
 class Endpoint:
@@ -175,6 +196,7 @@ class Endpoint:
         attempts = call.attempts
         attempt = Attempt(len(attempts) + 1, call.target, now(), delay=call.retry_delay)  # type: ignore[arg-type]  # set
         attempts.append(attempt)
+        call.attempt = attempt
         if call.listeners:
             call.emit(AttemptStarted(attempt.started, call, attempt))
         try:
@@ -184,7 +206,6 @@ class Endpoint:
             attempt.error = error
             if isinstance(error, CallError):
                 error.target = call.target
-                attempt.status = getattr(error, "status", None)
             if call.listeners:
                 kind = "failed" if isinstance(error, Exception) else "cancelled"
                 call.emit(AttemptFinished(attempt.ended, call, attempt, kind))  # type: ignore[arg-type]  # two words

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from penstock.budget import RetryBudget
     from penstock.call import Call, Reply, Target
     from penstock.config import StageConfig
+    from penstock.errors import CallError
     from penstock.events import Event, Listener
     from penstock.http import Transport
     from penstock.provider import Codec, Provider
@@ -51,8 +52,14 @@ class Stage(Protocol):
 
     It may change the call, answer without proceeding, proceed more than once, or look at what comes
     back; it awaits only `proceed(call)`, the reply's stream and `call.runtime`.
-    Optional: `bind(scope) -> Stage | None`, called once for each place of the pipeline (None:
-    absent there); `async start()`, `async close()`.
+    Optional, found by name:
+
+    - `bind(scope) -> Stage | None`, called once for each place of the pipeline; None: absent there.
+    - `inner`, a second stage of the bound one that stands innermost, directly around the provider.
+    - `peek(call) -> CallError | None` of the bound one: what a call to this target would be refused with
+      right now, without side effects; lets a route skip a target without an attempt.
+    - `claims(name) -> bool`: the name is a route of this stage, which will choose the target.
+    - `async start()`, `async close()`.
     """
 
     async def __call__(self, call: Call, proceed: Proceed) -> Reply: ...
@@ -67,13 +74,13 @@ class Scope:
         config: the stage's effective configuration there, overrides applied.
         route: the name the caller used when it is a route, else None.
         target: provider and model; None in the `call` slot of a route.
-        base_url: where the target's requests go, "" when the provider has no URL.
+        provider: who answers there (`base_url`, and for codecs `rate_limits(head)`); None with the target.
     """
 
     config: Any
     route: str | None
     target: Target | None
-    base_url: str = ""
+    provider: Provider | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +94,7 @@ class Services:
         emit: hand an event to the listeners; free when there are none, never raises.
         redactor: knows every secret of the configuration; `redactor(text)` is safe to show.
         retry_budget: the budget of extra attempts for a provider instance, shared by all stages.
+        peek: what a call to its target would be refused with right now by the stages there, or None.
         store: a configured store by name; raises ConfigError when there is none.
     """
 
@@ -95,6 +103,7 @@ class Services:
     emit: Callable[[Event], None]
     redactor: Redactor
     retry_budget: Callable[[str], RetryBudget]
+    peek: Callable[[Call], CallError | None]
     store: Callable[[str], Any]
 
 
