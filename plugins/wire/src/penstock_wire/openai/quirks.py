@@ -25,15 +25,17 @@ class Quirks:
         schema_as: `json_schema`, or `json_object` with the schema in a system message, for servers that
             guarantee only JSON.
         embedding_format: the `encoding_format` to ask for; None leaves it to the server.
+        renamed: pairs of a field's usual name and the server's own for it.
     """
 
     reasoning_fields: tuple[str, ...] = ("reasoning_content", "reasoning")
     think_tags: bool = False
     stream_usage: bool = True
     max_tokens: Literal["max_tokens", "max_completion_tokens", "by_model"] = "max_tokens"
-    developer_role: Literal["developer", "system"] = "developer"
+    developer_role: Literal["developer", "system"] = "system"
     schema_as: Literal["json_schema", "json_object"] = "json_schema"
     embedding_format: Literal["base64", "float"] | None = None
+    renamed: tuple[tuple[str, str], ...] = ()
 
 
 def reasons(model: str) -> bool:

@@ -55,6 +55,9 @@ def chat_payload(request: ChatRequest, model: str, quirks: Quirks) -> dict[str, 
         payload["tool_choice"] = _tool_choice(request)
     if request.schema is not None:
         _add_schema(payload, request.schema, quirks)
+    for usual, own in quirks.renamed:
+        if usual in payload:
+            payload[own] = payload.pop(usual)
     if request.extra:
         payload.update(request.extra)
     if request.stream:

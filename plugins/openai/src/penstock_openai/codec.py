@@ -1,0 +1,130 @@
+"""
+From a configuration to a codec: the preset looked up, the headers put together, the key checked.
+
+A key ends up in two places only: the headers inside the codec and the redactor. No message quotes one, or
+a URL that could hold one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from penstock.errors import ConfigError, MissingCredentialError
+from penstock_openai.presets import Preset, preset_for
+from penstock_wire.openai import OpenAIDialect
+
+if TYPE_CHECKING:
+    from penstock.specs import Services
+    from penstock_openai.config import OpenAIConfig
+
+
+def create(config: OpenAIConfig, services: Services) -> OpenAIDialect:
+    """
+    The codec of one instance.
+
+    Raises:
+        MissingCredentialError: the server is known to want a key and there is none.
+        ConfigError: the URL, the key or a header cannot be used.
+    """
+    name = services.name
+    preset = preset_for(config.preset, config.base_url)
+    base_url = config.base_url or preset.base_url
+    if base_url is None:
+        raise ConfigError(
+            f"provider {name!r}: the preset {config.preset!r} has no address of its own; "
+            f"set [providers.{name}] base_url"
+        )
+    _check_url(base_url, name)
+    headers = _headers(config, preset, name, services)
+    if _key_header(preset) not in headers and preset.key is not None and _is_home(base_url, preset):
+        raise MissingCredentialError(_missing(preset, name))
+    quirks = preset.quirks
+    if config.think_tags:
+        quirks = dataclasses.replace(quirks, think_tags=True)
+    return OpenAIDialect(
+        base_url=_with_query(base_url, config, preset),
+        headers=headers,
+        name=name,
+        quirks=quirks,
+        paths=preset.paths,
+        redact=services.redactor,
+        max_event_bytes=config.max_event_bytes,
+    )
+
+
+def _headers(config: OpenAIConfig, preset: Preset, name: str, services: Services) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    key = config.api_key.get_secret_value().strip() if config.api_key is not None else ""
+    if key:
+        # No cause and no value: either could show the key.
+        if not _is_visible(key):
+            raise ConfigError(
+                f"provider {name!r}: the key ([providers.{name}] api_key) holds a space, a control character "
+                "or a character outside ASCII; was it pasted with something else?"
+            )
+        services.redactor.add(key)
+        headers[_key_header(preset)] = key if preset.key_header else f"Bearer {key}"
+    if config.organization:
+        headers["openai-organization"] = config.organization
+    if config.project:
+        headers["openai-project"] = config.project
+    for header, value in config.headers.items():
+        headers[header.lower()] = value.get_secret_value().strip()
+    for header, text in headers.items():
+        if re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+", header) is None:
+            raise ConfigError(f"provider {name!r}: {header!r} is no name for a header")
+        if not _is_visible(text.replace(" ", "")):
+            raise ConfigError(
+                f"provider {name!r}: the value of the header {header!r} holds a control character "
+                "or a character outside ASCII"
+            )
+    return headers
+
+
+def _is_visible(text: str) -> bool:
+    """Whether every character is a visible one of ASCII."""
+    return all("!" <= character <= "~" for character in text)
+
+
+def _key_header(preset: Preset) -> str:
+    return preset.key_header or "authorization"
+
+
+def _check_url(base_url: str, name: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(
+            f"provider {name!r}: base_url must be an address such as https://api.example.com/v1"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            f"provider {name!r}: base_url holds a user or password; use api_key or headers for credentials"
+        )
+
+
+def _is_home(base_url: str, preset: Preset) -> bool:
+    """Whether the URL is the preset's own, where no request works without a key."""
+    if preset.base_url is None:
+        return preset.host is not None
+    return urlsplit(base_url).hostname == urlsplit(preset.base_url).hostname
+
+
+def _missing(preset: Preset, name: str) -> str:
+    if name == "openai" and preset.key == "OPENAI_API_KEY":
+        return "provider 'openai' has no key: set OPENAI_API_KEY or [providers.openai] api_key"
+    return f'provider {name!r} has no key: set [providers.{name}] api_key = "${{{preset.key}}}"'
+
+
+def _with_query(base_url: str, config: OpenAIConfig, preset: Preset) -> str:
+    query = f"api-version={quote(config.api_version, safe='')}" if config.api_version else preset.query
+    if not query:
+        return base_url
+    base, mark, existing = base_url.partition("?")
+    return f"{base.rstrip('/')}?{existing}&{query}" if mark else f"{base.rstrip('/')}?{query}"
