@@ -64,7 +64,7 @@ class TimeoutsConfig(Config):
 
 
 class LimitsConfig(Config):
-    """How large things may be."""
+    """Bounds on what is read from the other side."""
 
     max_response_bytes: Annotated[Bytes, Field(gt=0)] = Field(
         default=64 * 1024 * 1024, description="The largest answer that is read, decompressed."
@@ -90,10 +90,6 @@ class PluginsConfig(Config):
     deny: Annotated[tuple[str, ...], Env("PENSTOCK_PLUGINS", _denied)] = Field(
         default=(), description="Never these, also when they are allowed."
     )
-
-    def permits(self, name: str) -> bool:
-        """Whether the plugin may be loaded."""
-        return name not in self.deny and (self.allow is None or name in self.allow)
 
 
 class BudgetConfig(Config):

@@ -69,11 +69,14 @@ def _existing_key(name: str, part: str, table: Node | None) -> str:
     known = table.value if table is not None and isinstance(table.value, dict) else {}
     if part in known:
         return part
-    plain = _NOT_IN_NAMES.sub("_", part)
-    alike = [key for key in known if _NOT_IN_NAMES.sub("_", key.lower()) == plain]
+    alike = [key for key in known if _plain(key) == _plain(part)]
     if len(alike) > 1:
         raise ConfigError(f"environment variable {name}: could mean {' or '.join(map(repr, alike))}")
     return alike[0] if alike else part
+
+
+def _plain(key: str) -> str:
+    return _NOT_IN_NAMES.sub("_", key.lower()).strip("_")
 
 
 def _read(text: str, origin: Origin, path: tuple[str, ...]) -> Node:

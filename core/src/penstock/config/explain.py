@@ -44,7 +44,7 @@ def _show(value: Any, node: Node | None, templates: list[Node], redactor: Redact
     if isinstance(value, SecretStr | SecretBytes):
         return MASK
     if any(template is node for template in templates):
-        return redactor(inner)
+        value = inner
     if isinstance(value, str):
         label = f"{key}="  # so that the redactor sees the name, which may be all that says "secret"
         return redactor(label + value).removeprefix(label)

@@ -97,7 +97,7 @@ class Resolver:
             self._fail(node, f"the secret file {path} is not UTF-8 text", True)
         except (OSError, ValueError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or "no such path"
-            self._fail(node, f"cannot read the secret file {path}: {reason}", True)
+            self._fail(node, f"the secret file {path} cannot be read: {reason}", True)
         return ""
 
     def _fail(self, node: Node, message: str, credential: bool = False) -> None:

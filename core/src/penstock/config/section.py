@@ -81,7 +81,7 @@ def check(
         problems[subject] = problem
     shapes = Redactor()
     lines = [
-        Problem(shapes(subject + resolver.hidden(message)), credential)
+        Problem(shapes(subject) + resolver.hidden(message), credential)
         for subject, (message, credential) in problems.items()
     ]
     return Checked(None if lines else config, lines, resolver.templates)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from penstock.config.core import CoreConfig
 from penstock.config.environment import read_short_names, read_variables
 from penstock.config.section import Checked, Problem, check, unknown_key
-from penstock.config.shape import fields, short_names
+from penstock.config.shape import fields
 from penstock.config.source import choose_profile, read_source
 from penstock.config.tree import EMPTY, Node, Origin, find, grow, merge, written
 from penstock.errors import ConfigError, MissingCredentialError
@@ -175,10 +175,6 @@ class Settings:
                 hint = f"matches no target, they are called provider/model; did you mean {key + '/*'!r}?"
                 problems.append(Problem(f"{node.origin.place}: [{written(node.path)}]: {hint}"))
         _raise(problems)
-
-    def short_names_set(self, model: type[BaseModel]) -> tuple[str, ...]:
-        """The short environment names of a model that are set: a provider whose key is there can be used."""
-        return tuple(mark.name for _, mark in short_names(model) if self._environ.get(mark.name))
 
     def explain(
         self,

@@ -153,3 +153,6 @@ class StageConfig(Config):
     """The base of a stage's configuration."""
 
     enabled: bool = Field(default=True, description="Switch the stage off here without removing it.")
+    force: bool = Field(
+        default=False, description="Accept a place in the pipeline that the order check refuses."
+    )
