@@ -24,7 +24,7 @@ _SHAPES = re.compile(
     re.VERBOSE,
 )
 _NAMED = re.compile(
-    r"""((?:api[-_]?key|token|secret|password|authorization)["']?\s*[:=]\s*["']?)"""
+    r"""((?:api[-_]?key|[?&]key|token|secret|password|authorization)["']?\s*[:=]\s*["']?)"""
     r"""(?!Bearer\b|Basic\b|\*\*\*)([^\s"',&}]{6,})""",
     re.IGNORECASE,
 )
