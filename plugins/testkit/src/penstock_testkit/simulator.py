@@ -19,9 +19,11 @@ from penstock_testkit.received import ReceivedRequest
 from penstock_testkit.script import Script
 
 if TYPE_CHECKING:
+    from penstock.runtime import Runtime
     from penstock_testkit.faults import Fault
     from penstock_testkit.plan import Plan
     from penstock_testkit.server import SimulatorServer
+    from penstock_testkit.virtual import SimulatedTransport
 
 
 class Simulator:
@@ -175,6 +177,17 @@ class Simulator:
         from penstock_testkit.server import SimulatorServer
 
         return SimulatorServer(self, port=port)
+
+    def transport(self, runtime: Runtime | None = None) -> SimulatedTransport:
+        """
+        A transport that plays the plans on a runtime's clock, without a socket.
+
+        Args:
+            runtime: None to set it later, see `SimulatedTransport`.
+        """
+        from penstock_testkit.virtual import SimulatedTransport
+
+        return SimulatedTransport(self, runtime)
 
     def __repr__(self) -> str:
         return f"<Simulator faults={list(self._faults)!r} received {self._total}>"

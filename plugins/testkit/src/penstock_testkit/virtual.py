@@ -2,7 +2,8 @@
 The simulator as a transport: the same plans, played on the runtime's clock instead of a socket.
 
 It has no colour of its own: it awaits nothing but `runtime.sleep` and, for a hang without a limit, an
-event that nobody sets. With a fake clock a test of minutes takes no time.
+event that nobody sets. With a fake clock a test of minutes takes no time. It suspends wherever a socket
+would (with a sleep of zero seconds when no time passes), so that interleavings and cancellation are real.
 """
 
 from __future__ import annotations
@@ -65,10 +66,12 @@ class SimulatedTransport:
             raise UsageError("SimulatedTransport has no runtime; pass it, or set `transport.runtime`")
         if self.closed:
             raise UsageError("the SimulatedTransport is closed")
+        headers = _checked(request.headers)
+        await runtime.sleep(0.0)  # other calls may run, or cancel this one, where a real client connects
         plan = self.simulator.receive(
             method=request.method,
             target=_target(request.url),
-            headers=_checked(request.headers),
+            headers=headers,
             body=request.body or b"",
             at=runtime.now(),
             wall=EPOCH + runtime.now(),
@@ -168,6 +171,7 @@ class SimulatedExchange:
                 case Data(data=b""):
                     continue
                 case Head() | Data():
+                    await self._runtime.sleep(0.0)
                     return step
                 case Pause():
                     await self._wait(step.seconds, due)
