@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
             self._hanging = True
             return
         if type(step) is Close and step.inside_chunk and self._chunked:
-            self._transport.write(b"400\r\n{")
+            self._transport.write(b"400\r\n")
         if not self._sent_head:
             self._break(step)
             return

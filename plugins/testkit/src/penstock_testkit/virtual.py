@@ -2,8 +2,8 @@
 The simulator as a transport: the same plans, played on the runtime's clock instead of a socket.
 
 It has no colour of its own: it awaits nothing but `runtime.sleep` and, for a hang without a limit, an
-event that nobody sets. With a fake clock a test of minutes takes no time. It suspends wherever a socket
-would (with a sleep of zero seconds when no time passes), so that interleavings and cancellation are real.
+event that nobody sets. With a fake clock a test of minutes takes no time. Where a socket would
+suspend it sleeps for zero seconds, so that the simulated runtime can interleave and cancel there.
 """
 
 from __future__ import annotations
