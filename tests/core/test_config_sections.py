@@ -269,6 +269,15 @@ def test_overrides_are_listed(tmp_path: Path) -> None:
     ]
 
 
+def test_only_sections_of_plugins_have_overrides(tmp_path: Path) -> None:
+    settings = file(tmp_path, "[routes.fast]\ntargets = ['a/b']\n[providers.server.routes.fast]\nurl = 'u'\n")
+    assert settings.overrides("") == settings.overrides("providers.server") == []
+    assert problems(settings, "providers.server", ServerConfig) == [
+        "penstock.toml:3: [providers.server] url: is required",
+        "penstock.toml:3: unknown key 'routes' in [providers.server]",
+    ]
+
+
 def test_an_override_reaches_below_an_argument_too() -> None:
     settings = load({"limiter": {"routes": {"fast": {"burst": 3}}}}, arguments={"limiter": {"burst": 9}})
     assert settings.section("limiter", LimiterConfig).burst == 9

@@ -174,6 +174,12 @@ def test_a_profile_of_the_environment_means_nothing_to_a_file_without_profiles()
     assert load({}, environ={"PENSTOCK_ENV": "prod"}).profile is None
 
 
+@pytest.mark.parametrize(("profiles", "key"), [(3, "profiles"), ({"live": {}, "test": 3}, r"profiles\.test")])
+def test_a_profile_that_is_no_table_is_an_error(profiles: object, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"argument config: {key}: must be a table"):
+        load({"profiles": profiles})
+
+
 def test_profiles_are_no_table_of_a_plugin() -> None:
     assert load(PROFILES).tables() == ("cache",)
 

@@ -71,10 +71,10 @@ def check(
     problems = {_subject(bad): Problem(message, credential) for bad, message, credential in resolver.problems}
     failed = {id(bad) for bad, _, _ in resolver.problems}
     for error in errors:
-        bad, rest, kinds = _follow(node, error["loc"], model)
+        bad, kinds = _follow(node, error["loc"], model)
         if id(bad) in failed:
             continue
-        subject, problem = _describe(error, bad, rest, kinds, short_names(model) if short else ())
+        subject, problem = _describe(error, bad, kinds, short_names(model) if short else ())
         earlier = problems.get(subject)
         if earlier is not None and problem.line not in earlier.line:  # the alternatives of a union
             problem = Problem(f"{earlier.line}, or: {problem.line}", earlier.credential)
@@ -107,34 +107,32 @@ def _validate(model: type[BaseModel], values: Any) -> tuple[BaseModel | None, li
         return None, error.errors(include_url=False, include_context=False, include_input=False)
 
 
-def _follow(node: Node, location: Path, model: type[BaseModel]) -> tuple[Node, Path, list[tuple[Any, ...]]]:
-    """The deepest node on the way to an error, the keys that lead on, and what was expected on the way."""
+def _follow(node: Node, location: Path, model: type[BaseModel]) -> tuple[Node, list[tuple[Any, ...]]]:
+    """The deepest node on the way to an error, and what was expected at each step."""
     kinds: list[tuple[Any, ...]] = [(model,)]
-    rest: Path = ()
     for key in location:
         value = node.value
         inside = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, list) and isinstance(key, int) and key < len(value):
             inside = value[key]
-        if inside is None:
-            rest = (*rest, key)  # a missing key, or the name pydantic gives an alternative of a union
-        else:
-            node, rest = inside, ()
+        if inside is not None:  # else a missing key, or the name pydantic gives an alternative of a union
+            node = inside
             kinds.append(below(kinds[-1], key))
-    return node, rest, kinds
+    return node, kinds
 
 
 def _describe(
-    error: Any, node: Node, rest: Path, kinds: list[tuple[Any, ...]], names: Iterable[tuple[Path, Env]]
+    error: Any, node: Node, kinds: list[tuple[Any, ...]], names: Iterable[tuple[Path, Env]]
 ) -> tuple[str, Problem]:
     """The place and key of an error, and what is wrong there."""
     if error["type"] == "extra_forbidden":
-        return unknown_key(node, known_keys(kinds[-2])), Problem("")
+        return unknown_key(node, known_keys(kinds[-2:][0])), Problem("")
     if error["type"] == "missing":
-        missing = Node(None, node.origin, (*node.path, *rest[-1:]))
+        key = error["loc"][-1]
+        missing = Node(None, node.origin, (*node.path, key))
         known = " or ".join(mark.name for keys, mark in names if keys == error["loc"])
         hint = f"; set it here or in the environment variable {known}" if known else ""
-        return _subject(missing), Problem(f"is required{hint}", is_secret(below(kinds[-1], rest[-1])))
+        return _subject(missing), Problem(f"is required{hint}", is_secret(below(kinds[-1], key)))
     message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if error["type"] in ("model_type", "dict_type"):
         message = "must be a table"

@@ -162,8 +162,10 @@ class Settings:
         return cast("M", self._checked[key])
 
     def overrides(self, name: str) -> list[Override]:
-        """`("route", name)` and `("target", glob)` of every override of a section."""
-        return [(kind, key) for kind, table in _TABLES.items() for key in self.keys(*_address(name), table)]
+        """`("route", name)` and `("target", glob)` of every override of a plugin's section."""
+        if not name or name.startswith("providers."):
+            return []
+        return [(kind, key) for kind, table in _TABLES.items() for key in self.keys(name, table)]
 
     def validate(self, name: str, model: type[BaseModel]) -> None:
         """Check a section and each of its overrides; raises ConfigError with every problem."""
@@ -171,7 +173,7 @@ class Settings:
         for kind, key in self.overrides(name):
             problems += self._check(name, model, ((kind, key),)).problems
             if kind == "target" and "/" not in key and not _WILDCARD.search(key):
-                node = find(self._everything, (*_address(name), "targets", key)) or EMPTY
+                node = find(self._everything, (name, "targets", key)) or EMPTY
                 hint = f"matches no target, they are called provider/model; did you mean {key + '/*'!r}?"
                 problems.append(Problem(f"{node.origin.place}: [{written(node.path)}]: {hint}"))
         _raise(problems)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.config import lines
-from penstock.config.tree import Kind, Node, Origin, find, grow, merge
+from penstock.config.tree import Kind, Node, Origin, find, grow, merge, written
 from penstock.errors import ConfigError
 
 FILE = "penstock.toml"
@@ -105,12 +105,15 @@ def choose_profile(
         ConfigError: there is no such profile; the message lists those there are.
     """
     profiles = find(document, ("profiles",))
+    known = profiles.value if profiles is not None else {}
+    for table in (profiles, *(known.values() if isinstance(known, dict) else ())):
+        if table is not None and not isinstance(table.value, dict):
+            raise ConfigError(f"{table.origin.place}: {written(table.path)}: must be a table")
     base = Node({key: node for key, node in document.value.items() if key != "profiles"}, document.origin, ())
-    name = named or (ambient if profiles else None)
+    name = named or (ambient if profiles is not None else None)
     if not name:
         return base, None
-    known = profiles.value if profiles is not None and isinstance(profiles.value, dict) else {}
-    if name not in known or not isinstance(known[name].value, dict):
+    if name not in known:
         listed = f"known are {', '.join(map(repr, known))}" if known else "it has no profiles"
         says = "" if named else ", which PENSTOCK_ENV names"
         raise ConfigError(f"{path or 'the configuration'}: there is no profile {name!r}{says}; {listed}")
