@@ -61,13 +61,21 @@ def installed() -> Mapping[str, tuple[Installed, ...]]:
     """Every installed plugin by name; more than one under a name means a clash."""
     found: dict[str, dict[tuple[str, str], Installed]] = {}
     for entry in entry_points(group=GROUP):
-        distribution = entry.dist.name if entry.dist is not None else ""
-        version = entry.dist.version if entry.dist is not None else "?"
+        distribution, version = _origin(entry)
         # The same distribution may be seen twice, through two folders of sys.path.
         found.setdefault(entry.name, {}).setdefault(
             (distribution, entry.value), Installed(entry.name, distribution, version, entry)
         )
     return {name: tuple(claims.values()) for name, claims in sorted(found.items())}
+
+
+def _origin(entry: EntryPoint) -> tuple[str, str]:
+    """Distribution and version; a package that was removed by halves has no metadata to tell them."""
+    distribution = entry.dist
+    try:
+        return (distribution.name, distribution.version) if distribution is not None else ("", "?")
+    except Exception:
+        return "a distribution without metadata,", "of unknown version"
 
 
 class Plugins:
@@ -137,10 +145,10 @@ class Plugins:
         try:
             self._register(name, claims[0].entry.load())
         except DuplicatePluginError:
+            self._forget(name)
             raise
         except Exception as error:
-            if self._manager.has_plugin(name):
-                self._manager.unregister(name=name)
+            self._forget(name)
             broken = PluginLoadError(f"plugin {claims[0]} is broken: {type(error).__name__}: {error}")
             broken.__cause__ = error
             self._broken[name] = broken
@@ -203,6 +211,12 @@ class Plugins:
                     for spec in implementation.function():
                         self._add(spec, name)
         self._order.append(name)
+
+    def _forget(self, name: str) -> None:
+        """Undo a registration that failed halfway: of a broken plugin nothing may be used."""
+        if self._manager.has_plugin(name):
+            self._manager.unregister(name=name)
+        self._specs = {key: claim for key, claim in self._specs.items() if claim[1] != name}
 
     def _add(self, spec: Spec, owner: str) -> None:
         if spec.api[0] != API[0] or spec.api[1] > API[1]:
