@@ -55,9 +55,10 @@ def environment() -> dict[str, str]:
 
 
 def main() -> int:
+    """Run uv with the arguments of this command; its exit status."""
     uv = Path(sys.executable).with_name("uv")
     if not uv.exists():
-        print("uv is not installed here", file=sys.stderr)  # noqa: T201  # a command's own words
+        print("uv is not installed here", file=sys.stderr)
         return 127
     return subprocess.run([uv, *sys.argv[1:]], env=environment(), check=False).returncode
 
