@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from penstock_wire.openai import Paths, Quirks
 
-
 _PLAIN = Quirks(max_tokens="by_model")
 _PATHS = Paths()
 

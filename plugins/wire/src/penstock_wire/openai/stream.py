@@ -232,7 +232,7 @@ class ChatStreamDecoder:
         reasoning = ""
         if content is None or isinstance(content, str):
             text = content or ""
-            if len(delta) > 1:
+            if not text or len(delta) > 1:  # most events hold the text and nothing else
                 reasoning = reasoning_of(delta, self._fields)
         else:
             text, thought = content_of(content)
