@@ -1,0 +1,364 @@
+"""
+The async transport: one aiohttp session, made in the loop it is first used in.
+
+What aiohttp would do by itself is off: redirects, cookies, netrc and environment, its own decompression
+(unbounded in one step), its own timeouts, and the second try it gives a GET whose pooled connection had
+died: nothing is sent twice. A pooled connection that the server has closed is noticed by the loop before
+it is handed out.
+
+Limits: `asyncio.timeout_at` bounds the way to the head and leaves a caller's cancellation alone. A read that
+is overdue fails through the stream's own exception, by one timer that is moved lazily, so a chunk that is
+there costs no timer at all. Whatever ends an exchange early aborts its connection. A name lookup that was
+given up ends in its worker thread when the C library lets go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp.payload import BytesIOPayload
+from yarl import URL
+
+from penstock.errors import InvalidRequestError, UsageError
+from penstock.http import HttpHead
+from penstock_wire.connector import Connector, LimitReached, Progress, progress
+from penstock_wire.failures import broken, not_connected, reason, timed_out, tunnel_refused
+from penstock_wire.fields import prepared_headers
+from penstock_wire.inflate import MalformedBody, inflater
+from penstock_wire.proxies import Proxies
+from penstock_wire.tls import tls_context
+from penstock_wire.urls import Address, read_url
+
+if TYPE_CHECKING:
+    from penstock.errors import PenstockError, TransportError
+    from penstock.http import HttpRequest, Limits
+    from penstock_wire.config import WireConfig
+
+_URLS = 256
+"""URLs remembered; a client uses a handful."""
+_GRACE = 0.05
+"""Seconds `close` waits for the framing's end of a response that is complete otherwise."""
+_LARGE = 1 << 20
+"""Bytes from which aiohttp wants a body to be written piece by piece."""
+_MAX_HEADERS = 256
+_NEVER = float("inf")
+
+
+class AsyncTransport:
+    """
+    A transport for `AsyncClient`; belongs to the event loop it is first used in.
+
+    Args:
+        config: pools, proxies, TLS.
+        clock: the clock that `due` refers to, in seconds; it advances with the loop.
+        environ: read once, here, and never again.
+
+    Raises:
+        ConfigError: a proxy or a certificate file that cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: WireConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        self._config = config
+        self._clock = clock
+        proxy = None if config.proxy is None else config.proxy.get_secret_value()
+        self._proxies = Proxies(proxy, config.no_proxy, environ)
+        self._context = tls_context(config, environ)
+        self._routes: dict[str, tuple[Address, URL, URL | None]] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    async def send(self, request: HttpRequest, limits: Limits) -> AsyncExchange:
+        """Send the request and wait for the head of the response; see `penstock.http.Transport`."""
+        loop = asyncio.get_running_loop()
+        session = self._session
+        if session is None or loop is not self._loop:
+            session = self._open(loop)
+        address, url, proxy = self._routes.get(request.url) or self._route(request.url)
+        headers = prepared_headers(request, address)
+        data: Any = request.body
+        if data is not None and len(data) >= _LARGE:
+            data = BytesIOPayload(io.BytesIO(data))
+        due = loop.time() + (limits.due - self._clock())
+        current = Progress(limits, due)
+        token = progress.set(current)
+        try:
+            async with asyncio.timeout_at(due if due != _NEVER else None):
+                response = await session.request(
+                    request.method, url, data=data, headers=headers, allow_redirects=False, proxy=proxy
+                )
+        except (aiohttp.ClientError, OSError, LimitReached, ValueError, RuntimeError) as error:
+            raise self._failure(address.shown, error, current, proxied=proxy is not None) from None
+        finally:
+            progress.reset(token)
+        exchange = AsyncExchange(response, address.shown, limits.max_bytes, self._clock, loop)
+        if exchange.header_bytes > self._config.max_header_bytes or response.status == 101:
+            await exchange.close()
+            why = "the server switched protocols unasked"
+            if response.status != 101:
+                why = "the head of the response is larger than allowed (max_header_bytes)"
+            raise broken(address.shown, why)
+        return exchange
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None and not session.closed:
+            await session.close()
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        if self._closed:
+            raise UsageError("the transport is closed")
+        if self._session is not None:
+            raise UsageError("the transport belongs to another event loop; make a client for each loop")
+        config = self._config
+        connector = Connector(
+            limit=config.limit,
+            limit_per_host=config.limit_per_host,
+            keepalive_timeout=config.keepalive,
+            use_dns_cache=config.dns_ttl > 0,
+            ttl_dns_cache=config.dns_ttl,
+            ssl=self._context,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            trust_env=False,
+            auto_decompress=False,
+            max_line_size=config.max_header_bytes,
+            max_field_size=config.max_header_bytes,
+            max_headers=_MAX_HEADERS,
+        )
+        self._session._retry_connection = False
+        self._loop = loop
+        return self._session
+
+    def _route(self, url: str) -> tuple[Address, URL, URL | None]:
+        address = read_url(url)
+        proxy = self._proxies.choose(address)
+        route = (address, URL(address.url, encoded=True), None if proxy is None else URL(proxy))
+        if len(self._routes) >= _URLS:
+            self._routes.clear()
+        self._routes[url] = route
+        return route
+
+    def _failure(
+        self, shown: str, error: Exception, current: Progress, *, proxied: bool
+    ) -> PenstockError | Exception:
+        """What went wrong on the way to the head."""
+        if self._closed:
+            return UsageError("the transport was closed during the request")
+        if isinstance(error, LimitReached):
+            return timed_out(shown, current.phase)
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return not_connected(shown, error.certificate_error, proxied=proxied)
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return not_connected(shown, error.os_error, proxied=proxied)
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return tunnel_refused(shown, error.status)
+        if isinstance(error, aiohttp.InvalidURL):
+            return InvalidRequestError("the URL cannot be sent to", param="url")
+        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+            return timed_out(shown, current.phase)
+        if current.phase == "connect":
+            return not_connected(shown, error, proxied=proxied)
+        if isinstance(error, (aiohttp.ClientError, OSError)):
+            return _broken(shown, error)
+        return error
+
+
+def _broken(shown: str, error: Exception) -> TransportError:
+    """What went wrong after the connection was there, in words of ours."""
+    if isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)):
+        return broken(shown, "the server closed the connection too early")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return broken(shown, "the response is no valid HTTP")
+    return broken(shown, f"the connection broke: {reason(error)}")
+
+
+class AsyncExchange:
+    """A response being read; see `penstock.http.Exchange`."""
+
+    __slots__ = (
+        "_clock",
+        "_content",
+        "_due",
+        "_inflater",
+        "_left",
+        "_loop",
+        "_max_bytes",
+        "_overdue",
+        "_response",
+        "_seen",
+        "_shown",
+        "_sound",
+        "_timer",
+        "_waiting",
+        "head",
+        "header_bytes",
+    )
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        shown: str,
+        max_bytes: int,
+        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        headers: dict[str, str] = {}
+        size = 0
+        for name, value in response.headers.items():
+            size += len(name) + len(value) + 4
+            name = name.lower()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self.header_bytes = size
+        self.head = HttpHead(response.status, headers, time.time())
+        self._response: aiohttp.ClientResponse | None = response
+        self._content = response.content
+        self._shown = shown
+        self._left = self._max_bytes = max_bytes
+        self._clock = clock
+        self._loop = loop
+        self._inflater = inflater(headers["content-encoding"]) if "content-encoding" in headers else None
+        self._sound = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting = self._overdue = False
+        self._seen = 0
+        self._due = _NEVER
+
+    async def read(self, due: float) -> bytes:
+        """The next decompressed bytes as soon as there are some, b"" at the end."""
+        if self._inflater is None:
+            data = await self._raw(due)
+        else:
+            data = await self._inflated(due)
+        self._left -= len(data)
+        if self._left < 0:
+            self._sound = False
+            raise broken(self._shown, f"the body has more than the {self._max_bytes} bytes allowed")
+        return data
+
+    async def read_all(self, due: float) -> bytes:
+        """The rest of the body."""
+        data = await self.read(due)
+        if not data or (self._inflater is None and self._content.at_eof()):
+            return data
+        pieces = [data]
+        while data := await self.read(due):
+            pieces.append(data)
+        return b"".join(pieces)
+
+    async def _inflated(self, due: float) -> bytes:
+        unpack: Any = self._inflater
+        try:
+            while not (data := unpack.take()):
+                raw = await self._raw(due)
+                if not raw:
+                    unpack.finish()
+                    return b""
+                unpack.feed(raw)
+        except MalformedBody as error:
+            self._sound = False
+            raise broken(self._shown, str(error)) from None
+        return bytes(data)
+
+    async def _raw(self, due: float) -> bytes:
+        if self._response is None:
+            raise UsageError("the exchange is closed")
+        content = self._content
+        if content.exception() is not None:
+            # What arrived before the connection broke is delivered first.
+            data = b"" if self._overdue else content._read_nowait(-1)
+            if data:
+                return data
+            raise self._failure(content.exception())
+        data = content.read_nowait()
+        if data or content.at_eof():
+            return data
+        self._arm(due)
+        self._seen = content.total_bytes
+        self._waiting = True
+        try:
+            return await content.readany()
+        except (aiohttp.ClientError, OSError, RuntimeError, LimitReached) as error:
+            raise self._failure(error) from None
+        finally:
+            self._waiting = False
+
+    def _arm(self, due: float) -> None:
+        """Have a timer that fires no later than `due`; one that fires sooner moves itself."""
+        self._due = due = self._loop.time() + (due - self._clock())
+        timer = self._timer
+        if timer is None or due < timer.when():
+            if timer is not None:
+                timer.cancel()
+            self._timer = None if due == _NEVER else self._loop.call_at(due, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if not self._waiting or self._content.total_bytes != self._seen:
+            return
+        if self._loop.time() < self._due:
+            if self._due != _NEVER:
+                self._timer = self._loop.call_at(self._due, self._expire)
+            return
+        self._overdue = True
+        self._content.set_exception(LimitReached())
+
+    def _failure(self, error: BaseException | None) -> TransportError:
+        self._sound = False
+        if isinstance(error, LimitReached):
+            return timed_out(self._shown, "read")
+        return _broken(self._shown, error if isinstance(error, Exception) else ConnectionError())
+
+    async def close(self, *, reuse: bool = False) -> None:
+        """Give the connection back, open when its response was read to the end."""
+        response = self._response
+        if response is None:
+            return
+        self._response = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        content = self._content
+        try:
+            if reuse and self._sound and not content.is_eof():
+                await self._drain()
+        finally:
+            if self._sound and content.is_eof():
+                response.release()
+            else:
+                connection = response.connection
+                transport = None if connection is None else connection.transport
+                if transport is not None:
+                    transport.abort()
+                response.close()
+
+    async def _drain(self) -> None:
+        content = self._content
+        left = 1 << 16
+        try:
+            async with asyncio.timeout(_GRACE):
+                while not content.is_eof() and left > 0:
+                    left -= len(await content.readany())
+        except (aiohttp.ClientError, OSError, RuntimeError):
+            self._sound = False
+
+    def __repr__(self) -> str:
+        return f"<AsyncExchange {self.head.status} of {self._shown}>"

@@ -1,0 +1,99 @@
+"""
+TLS contexts, one per process for equal settings.
+
+Reading a CA bundle takes about 17 ms, so clients share. The trust store is the configured bundle, else
+what REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE or SSL_CERT_DIR name, else certifi's. Both colours
+use the same context; its sockets are timed (see sockets.py), which asyncio does not notice.
+"""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock.errors import ConfigError
+from penstock_wire.sockets import TimedTLSSocket
+
+if TYPE_CHECKING:
+    from penstock_wire.config import WireConfig
+
+_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def tls_context(config: WireConfig, environ: Mapping[str, str]) -> ssl.SSLContext:
+    """
+    The context for a configuration, shared with every equal one.
+
+    Raises:
+        ConfigError: a file that is missing or no certificate; names the key or variable.
+    """
+    source, bundle = "ca_bundle", config.ca_bundle
+    if bundle is None:
+        for name in _VARIABLES:
+            if environ.get(name):
+                source, bundle = name, environ[name]
+                break
+    if bundle is None:
+        import certifi
+
+        source, bundle = "certifi", certifi.where()
+    key = config.client_key or config.client_certificate
+    try:
+        return _context(
+            config.verify,
+            _stamp(bundle) if config.verify else None,
+            _stamp(config.client_certificate) if config.client_certificate else None,
+            _stamp(key) if key else None,
+        )
+    except _Unreadable as error:
+        names = {bundle: source, config.client_certificate: "client_certificate", key: "client_key"}
+        raise ConfigError(f"{names[error.path]}: cannot read {error.path!r} as certificates") from None
+
+
+Stamp = tuple[str, int, int]
+"""A path with the time and size of its file: a bundle replaced on disk is read again."""
+
+
+class _Unreadable(Exception):
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        facts = Path(path).stat()
+    except OSError:
+        raise _Unreadable(path) from None
+    return path, facts.st_mtime_ns, facts.st_size
+
+
+@functools.lru_cache(maxsize=16)
+def _context(
+    verify: bool, bundle: Stamp | None, certificate: Stamp | None, key: Stamp | None
+) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols(["http/1.1"])
+    if bundle is not None:
+        path = bundle[0]
+        try:
+            if Path(path).is_dir():
+                context.load_verify_locations(capath=path)
+            else:
+                context.load_verify_locations(cafile=path)
+        except (OSError, ValueError):
+            raise _Unreadable(path) from None
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if certificate is not None and key is not None:
+        try:
+            context.load_cert_chain(certificate[0], key[0])
+        except (OSError, ValueError):
+            raise _Unreadable(certificate[0]) from None
+    context.sslsocket_class = TimedTLSSocket
+    return context
