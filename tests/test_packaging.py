@@ -210,21 +210,21 @@ def test_modules_say_what_they_are_and_postpone_annotations(folder: Path) -> Non
 
 
 @each_package
-def test_init_modules_only_re_export_under_a_sorted_all(folder: Path) -> None:
+def test_init_modules_only_re_export(folder: Path) -> None:
     for path in modules(folder):
         if path.name != "__init__.py":
             continue
-        listed: list[str] = []
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign):
-                assert [ast.unparse(target) for target in node.targets] == ["__all__"], ast.unparse(node)
-                listed = ast.literal_eval(node.value)
-            else:
-                assert isinstance(node, (ast.Expr, ast.Import, ast.ImportFrom)), (
-                    f"{path} has logic: {ast.unparse(node)}"
-                )
-                assert not isinstance(node, ast.Expr) or isinstance(node.value, ast.Constant)
-        assert listed == sorted(listed), path
+            match node:
+                case ast.Expr(ast.Constant()) | ast.Import() | ast.ImportFrom():
+                    pass
+                case ast.Assign([ast.Name("__all__")]) | ast.AnnAssign(ast.Name("__all__")):
+                    pass
+                # A costly import may be re-exported on demand: the block for type checkers, and the hook.
+                case ast.If(ast.Name("TYPE_CHECKING")) | ast.FunctionDef("__getattr__"):
+                    pass
+                case _:
+                    pytest.fail(f"{path} has logic: {ast.unparse(node)}")
 
 
 def test_importing_the_core_imports_nothing_heavy() -> None:
