@@ -76,9 +76,10 @@ def check(
             continue
         subject, problem = _describe(error, bad, kinds, short_names(model) if short else ())
         earlier = problems.get(subject)
-        if earlier is not None and problem.line not in earlier.line:  # the alternatives of a union
-            problem = Problem(f"{earlier.line}, or: {problem.line}", earlier.credential)
-        problems[subject] = problem
+        if earlier is None:
+            problems[subject] = problem
+        elif problem.line not in earlier.line:  # the alternatives of a union
+            problems[subject] = Problem(f"{earlier.line}, or: {problem.line}", earlier.credential)
     shapes = Redactor()
     lines = [
         Problem(shapes(subject) + resolver.hidden(message), credential)
