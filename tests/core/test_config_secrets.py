@@ -33,7 +33,7 @@ class ServerConfig(Config):
     @classmethod
     def _quote(cls, value: str) -> str:
         if value:
-            raise ValueError(f"{value} is not good")
+            raise ValueError(f"{value.removeprefix('id-')} is not good")
         return value
 
 
@@ -134,6 +134,12 @@ def test_an_undefined_variable_is_named_with_key_file_and_line(tmp_path: Path) -
     settings = Settings.load(None, environ={"HOST": "h"}, start=tmp_path)
     assert str(refused(settings)) == (
         "penstock.toml:3: [providers.server] base_url: the environment variable PORT is not set"
+    )
+
+
+def test_an_undefined_variable_is_the_only_problem_of_its_key() -> None:
+    assert str(refused(load({"count": "${NONE}"}))) == (
+        "argument config: [providers.server] count: the environment variable NONE is not set"
     )
 
 
@@ -265,7 +271,8 @@ LEAKS: dict[str, dict[str, Any]] = {
     "a secret of the wrong type": {"api_key": [KEY]},
     "a table under a secret": {"api_key": {"value": KEY}},
     "a validator that quotes": {"quoting": "${URL}"},
-    "a validator that quotes part of an interpolated text": {"quoting": "https://me:${SECRET}@host"},
+    "a validator that quotes a URL": {"quoting": "https://me:${SECRET}@host"},
+    "a validator that quotes part of an interpolated text": {"quoting": "id-${SECRET}"},
     "an interpolated value where a number belongs": {"count": "${SECRET}"},
     "a default of a reference": {"count": f"${{NONE:-{KEY}}}"},
     "an undefined variable beside a secret": {"base_url": f"https://me:{KEY}@${{NONE}}/"},

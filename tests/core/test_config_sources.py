@@ -17,6 +17,7 @@ class CacheConfig(StageConfig):
     )
     tags: list[str] = Field(default=[], description="Tags.")
     name: str = Field(default="", description="Name.")
+    size: int | str = Field(default=0, description="A number or a word.")
     label: Annotated[str, Env("LABEL"), Env("OLD_LABEL")] = Field(default="", description="Label.")
 
 
@@ -201,12 +202,20 @@ def test_profiles_are_no_table_of_a_plugin() -> None:
         ("NAME", "1979-05-27", "1979-05-27"),
         ("NAME", "1\nother = 2", "1\nother = 2"),
         ("NAME", "[", "["),
+        ("SIZE", "5", 5),
+        ("SIZE", "true", "true"),
+        ("SIZE", "large", "large"),
         ("NAME", "", ""),
     ],
 )
 def test_a_variable_sets_any_key(key: str, text: str, value: object) -> None:
     config = cache(environ={f"PENSTOCK__CACHE__{key}": text})
     assert getattr(config, key.lower()) == value
+
+
+def test_a_variable_of_two_lines_is_no_toml() -> None:
+    with pytest.raises(ConfigError, match="expected a duration"):
+        cache(environ={"PENSTOCK__CACHE__TTL": "1\nother = 2"})
 
 
 def test_a_variable_reaches_keys_it_cannot_spell() -> None:
