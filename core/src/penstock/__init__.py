@@ -1,83 +1,116 @@
-"""Penstock: the gated pipe between an application and any language model."""
+"""
+Penstock: the gated pipe between an application and any language model.
 
-from penstock.answers import Answer, AsyncStream, Embeddings, Stream
-from penstock.call import Attempt, Call, Outcome, Reply, Target, Timeouts
-from penstock.client import AsyncClient, Client, SimulatedClient
-from penstock.errors import (
-    AllTargetsFailed,
-    AttemptTimeout,
-    AuthenticationError,
-    BreakerOpen,
-    BudgetExhausted,
-    CallError,
-    CertificateError,
-    ConfigError,
-    ConflictError,
-    ConnectError,
-    ContentFilterError,
-    ContextLengthError,
-    DeadlineExceeded,
-    DuplicatePluginError,
-    InvalidRequestError,
-    MalformedResponse,
-    MissingCredentialError,
-    ModelLoadingError,
-    ModelNotFoundError,
-    OutputValidationError,
-    OverloadedError,
-    OversizedRequestError,
-    PenstockError,
-    PermissionDeniedError,
-    PluginError,
-    PluginLoadError,
-    PluginNotFoundError,
-    ProviderError,
-    QueueFullError,
-    QuotaExceededError,
-    RateLimited,
-    RateLimitError,
-    Rejection,
-    RequestRejected,
-    RequestTimeoutError,
-    RequestTooLarge,
-    ServerError,
-    StageSuspendedError,
-    StreamInterrupted,
-    TransferError,
-    TransportError,
-    UnknownModelError,
-    UsageError,
-)
-from penstock.hookspecs import hookimpl
-from penstock.messages import (
-    ChatRequest,
-    EmbedRequest,
-    Image,
-    Message,
-    RawPart,
-    Schema,
-    Text,
-    Tool,
-    ToolCall,
-)
-from penstock.responses import (
-    ChatResponse,
-    Choice,
-    Chunk,
-    EmbedResponse,
-    Model,
-    ToolCallDelta,
-    Usage,
-)
-from penstock.specs import (
-    HealthCheckSpec,
-    ListenerSpec,
-    ProviderSpec,
-    Slot,
-    StageSpec,
-    StoreSpec,
-    TransportSpec,
-)
+Names are imported when they are first used, so that `import penstock` costs next to nothing and a program
+pays only for the parts it touches.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock.answers import Answer, AsyncStream, Embeddings, Stream
+    from penstock.call import Attempt, Call, Outcome, Reply, Target, Timeouts
+    from penstock.client import AsyncClient, Client, SimulatedClient
+    from penstock.errors import (
+        AllTargetsFailed,
+        AttemptTimeout,
+        AuthenticationError,
+        BreakerOpen,
+        BudgetExhausted,
+        CallError,
+        CertificateError,
+        ConfigError,
+        ConflictError,
+        ConnectError,
+        ContentFilterError,
+        ContextLengthError,
+        DeadlineExceeded,
+        DuplicatePluginError,
+        InvalidRequestError,
+        MalformedResponse,
+        MissingCredentialError,
+        ModelLoadingError,
+        ModelNotFoundError,
+        OutputValidationError,
+        OverloadedError,
+        OversizedRequestError,
+        PenstockError,
+        PermissionDeniedError,
+        PluginError,
+        PluginLoadError,
+        PluginNotFoundError,
+        ProviderError,
+        QueueFullError,
+        QuotaExceededError,
+        RateLimited,
+        RateLimitError,
+        Rejection,
+        RequestRejected,
+        RequestTimeoutError,
+        RequestTooLarge,
+        ServerError,
+        StageSuspendedError,
+        StreamInterrupted,
+        TransferError,
+        TransportError,
+        UnknownModelError,
+        UsageError,
+    )
+    from penstock.hookspecs import hookimpl
+    from penstock.messages import (
+        ChatRequest,
+        EmbedRequest,
+        Image,
+        Message,
+        RawPart,
+        Schema,
+        Text,
+        Tool,
+        ToolCall,
+    )
+    from penstock.responses import (
+        ChatResponse,
+        Choice,
+        Chunk,
+        EmbedResponse,
+        Model,
+        ToolCallDelta,
+        Usage,
+    )
+    from penstock.specs import (
+        HealthCheckSpec,
+        ListenerSpec,
+        ProviderSpec,
+        Slot,
+        StageSpec,
+        StoreSpec,
+        TransportSpec,
+    )
+
+_HOMES = {
+    "answers": "Answer AsyncStream Embeddings Stream",
+    "call": "Attempt Call Outcome Reply Target Timeouts",
+    "client": "AsyncClient Client SimulatedClient",
+    "errors": (
+        "AllTargetsFailed AttemptTimeout AuthenticationError BreakerOpen BudgetExhausted "
+        "CallError CertificateError ConfigError ConflictError ConnectError ContentFilterError "
+        "ContextLengthError DeadlineExceeded DuplicatePluginError InvalidRequestError "
+        "MalformedResponse MissingCredentialError ModelLoadingError ModelNotFoundError "
+        "OutputValidationError OverloadedError OversizedRequestError PenstockError "
+        "PermissionDeniedError PluginError PluginLoadError PluginNotFoundError ProviderError "
+        "QueueFullError QuotaExceededError RateLimited RateLimitError Rejection RequestRejected "
+        "RequestTimeoutError RequestTooLarge ServerError StageSuspendedError StreamInterrupted "
+        "TransferError TransportError UnknownModelError UsageError"
+    ),
+    "hookspecs": "hookimpl",
+    "messages": "ChatRequest EmbedRequest Image Message RawPart Schema Text Tool ToolCall",
+    "responses": "ChatResponse Choice Chunk EmbedResponse Model ToolCallDelta Usage",
+    "specs": "HealthCheckSpec ListenerSpec ProviderSpec Slot StageSpec StoreSpec TransportSpec",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "AllTargetsFailed",
@@ -161,3 +194,15 @@ __all__ = [
     "UsageError",
     "hookimpl",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

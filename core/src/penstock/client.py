@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from penstock.answers import Answer, AsyncStream, Embeddings, Stream, answer_from, embeddings_from
 from penstock.errors import ConfigError, UsageError
+from penstock.redaction import Unpicklable
 from penstock.runtime import BlockingRuntime, Runtime, drive
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Surface:
+class _Surface(Unpicklable):
     """What all clients do alike: build the engine, and turn arguments into calls."""
 
     def __init__(

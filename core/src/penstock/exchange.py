@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from penstock.call import Outcome, Reply
 from penstock.errors import AttemptTimeout, DeadlineExceeded, PenstockError, ProviderError, StreamInterrupted
 from penstock.http import HttpResponse, Limits
+from penstock.redaction import Unpicklable
 from penstock.responses import Assembly, ChatResponse, chunks_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ ERROR_BODY_SECONDS = 5.0
 """How long the body of an error response may take: the status alone says enough."""
 
 
-class CodecProvider:
+class CodecProvider(Unpicklable):
     """
     A provider made of a codec and the runtime's transport.
 

@@ -8,6 +8,7 @@ final text (a message, a body excerpt, a formatted log record), so it does not m
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
@@ -33,7 +34,16 @@ _MARKERS = re.compile(
 )
 
 
-class Redactor:
+class Unpicklable:
+    """The base of what holds secrets: a pickle would carry them to wherever it is stored."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} holds secrets and cannot be pickled")
+
+
+class Redactor(Unpicklable):
     """
     Masks secrets in text.
 

@@ -27,7 +27,7 @@ from penstock.config.shape import fields
 from penstock.config.source import choose_profile, read_source
 from penstock.config.tree import EMPTY, Node, Origin, find, grow, merge, written
 from penstock.errors import ConfigError, MissingCredentialError
-from penstock.redaction import Redactor
+from penstock.redaction import Redactor, Unpicklable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -42,7 +42,7 @@ _TABLES = {"route": "routes", "target": "targets"}
 _WILDCARD = re.compile(r"\[[^\]]+\]|[*?]")
 
 
-class Settings:
+class Settings(Unpicklable):
     """
     The configuration of one client; made by `load`.
 
