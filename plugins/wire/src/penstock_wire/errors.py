@@ -137,5 +137,5 @@ def _make(
         "upstream_id": upstream_id(head.headers),
     }
     if issubclass(kind, InvalidRequestError):
-        details["param"] = fault.param
+        details["param"] = excerpt(fault.param, redact) if fault.param else None
     return kind(message, **details)

@@ -14,8 +14,8 @@ from typing import Any
 
 from penstock_wire.headers import exhausted_for, rate_limits, wait
 
-_LONGEST_MESSAGE = 4000
-"""Characters of a server's message that are looked at."""
+_LONGEST_MESSAGE = 65536
+"""Characters of a server's message that are looked at; cut only after secrets were masked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def fault_of(payload: Any, received: float = 0.0) -> Fault:
         message=message[:_LONGEST_MESSAGE],
         code=code,
         words=words,
-        param=param[:200] if isinstance(param, str) else None,
+        param=param if isinstance(param, str) else None,
         status=_status(sources),
         wait=estimate if estimate is not None else _wait(message, inner, metadata, received),
         loading=estimate is not None,
@@ -108,7 +108,7 @@ def text_fault(text: str) -> Fault:
     """Read an error body that is not JSON; of an HTML page only the title is kept."""
     text = text.strip()
     if text[:1] == "<":
-        lower = text[:_LONGEST_MESSAGE].lower()
+        lower = text[:4000].lower()
         start = lower.find("<title>")
         end = lower.find("</title>", start)
         title = text[start + 7 : end].strip() if 0 <= start < end else ""
@@ -173,7 +173,7 @@ def _first_word(sources: list[Mapping[str, Any]], *keys: str) -> str | None:
             if isinstance(value, bool) or value is None or value == "":
                 continue
             if isinstance(value, str | int):
-                return str(value)[:100] if isinstance(value, str) or abs(value) < 10**9 else None
+                return value if isinstance(value, str) else str(value) if abs(value) < 10**9 else None
     return None
 
 
