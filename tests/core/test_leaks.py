@@ -194,3 +194,15 @@ def test_what_holds_a_key_refuses_to_be_pickled() -> None:
         for part in (client, client._settings, client._settings.redactor, client._engine.provider("openai")):
             with pytest.raises(TypeError, match="holds secrets and cannot be pickled"):
                 pickle.dumps(part)
+
+
+def test_a_key_from_the_environment_does_not_replace_the_one_a_file_gives_for_its_own_server(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "penstock.toml"
+    with Simulator().serve() as server:
+        path.write_text(f'[providers.openai]\nbase_url = "{server.url}"\napi_key = "key-of-the-proxy-1"\n')
+        with Client(path, environ={"OPENAI_API_KEY": SECRET}) as client:
+            client.chat("openai/gpt-4o", "hi")
+        (request,) = server.requests
+        assert request.headers["authorization"] == "Bearer key-of-the-proxy-1"

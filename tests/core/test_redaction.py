@@ -51,3 +51,11 @@ def test_harmless_text_stays_as_it_is() -> None:
 
 def test_the_redactor_shows_no_secret_of_its_own() -> None:
     assert "topsecret" not in repr(Redactor(("topsecret",)))
+
+
+def test_placeholders_and_words_after_a_key_name_are_not_masked() -> None:
+    assert Redactor(("ollama", "EMPTY"))("ollama answered; the queue is EMPTY") == (
+        "ollama answered; the queue is EMPTY"
+    )
+    text = "api_key: cannot be read"
+    assert Redactor()(text) == text

@@ -26,9 +26,12 @@ _SHAPES = re.compile(
 )
 _NAMED = re.compile(
     r"""((?:api[-_]?key|[?&]key|token|secret|password|authorization)["']?\s*[:=]\s*["']?)"""
-    r"""(?!Bearer\b|Basic\b|\*\*\*)([^\s"',&}]{6,})""",
+    r"""(?!Bearer\b|Basic\b|\*\*\*)"""
+    r"""((?=[^\s"',&}]*[0-9]|[^\s"',&}]{14})[^\s"',&}]{6,})""",  # digits or length: no word of a sentence
     re.IGNORECASE,
 )
+_PLACEHOLDERS = frozenset({"dummy", "empty", "lm-studio", "none", "not-needed", "null", "ollama", "test"})
+"""What people write where a local server wants any key: masking these would mask words."""
 _MARKERS = re.compile(
     r"k-|hf_|sk_|ai-|lx-|r8_|AIza|Bearer|Basic|://|key|token|secret|password|auth", re.IGNORECASE
 )
@@ -62,6 +65,8 @@ class Redactor(Unpicklable):
     def add(self, secret: str) -> None:
         """Mask this value from now on, its stripped and URL-encoded forms too."""
         stripped = secret.strip()
+        if stripped.lower() in _PLACEHOLDERS:
+            return
         forms = {secret, stripped, quote(stripped, safe=""), quote_plus(stripped)}
         self._values |= {form for form in forms if len(form) >= 4}
         longest_first = sorted(self._values, key=len, reverse=True)

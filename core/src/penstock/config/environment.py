@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import tomllib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from penstock.config.shape import short_names
+from penstock.config.shape import below, is_secret, short_names
 from penstock.config.tree import Node, Origin, find, grow, merge, plant
 from penstock.errors import ConfigError
 
@@ -43,13 +44,20 @@ def read_variables(environ: Mapping[str, str], existing: Node | None) -> Node | 
 
 
 def read_short_names(
-    model: type[BaseModel], environ: Mapping[str, str], path: tuple[str, ...]
+    model: type[BaseModel], environ: Mapping[str, str], path: tuple[str, ...], document: Node | None
 ) -> Node | None:
-    """What a model's short names say about the section at `path`; of a field's names the first set counts."""
+    """
+    What a model's short names say about the section at `path`; of a field's names the first set counts.
+
+    A secret that the `document` gives stays: `OPENAI_API_KEY`, set for something else, must not reach the
+    server that a file names together with a key of its own.
+    """
     tree: Node | None = None
     for keys, mark in short_names(model):
         text, where = environ.get(mark.name), (*path, *keys)
         if not text or find(tree, where) is not None:
+            continue
+        if find(document, where) is not None and is_secret(functools.reduce(below, keys, (model,))):
             continue
         origin = Origin("short env", f"environment variable {mark.name}")
         node = _read(text, origin, where)

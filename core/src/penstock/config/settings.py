@@ -6,8 +6,8 @@ Rules
    `PENSTOCK__` variables, arguments.
 2. `[<section>.routes.<route>]` and `[<section>.targets."<glob>"]` are laid over the whole section: first the
    route's, then those of the targets that match, the one with fewer literal characters first.
-3. A short name is a stage's, or that of the provider instance called like its plugin: a key that is meant
-   for one origin must not reach another.
+3. A short name is a stage's, or that of the provider instance called like its plugin, and leaves a secret
+   that the file gives alone: a key that is meant for one origin must not reach another.
 4. Nothing is resolved or checked before its section is used; no message and no repr holds a value.
 """
 
@@ -217,7 +217,9 @@ class Settings(Unpicklable):
     def _node(self, name: str, model: type[BaseModel], overrides: tuple[Override, ...] = ()) -> Node:
         """What all sources say about a section, without the keys in it that are the core's."""
         path, keys = _address(name), fields(model)
-        short = read_short_names(model, self._environ, path) if self._takes_short_names(name) else None
+        short = None
+        if self._takes_short_names(name):
+            short = read_short_names(model, self._environ, path, self._document)
         node = merge(merge(find(self._document, path), short), find(self._above, path))
         if node is None or not isinstance(node.value, dict):
             return node or Node({}, EMPTY.origin, path)
