@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from penstock.answers import Answer, AsyncStream, Embeddings, Stream, answer_from, embeddings_from
 from penstock.errors import ConfigError, UsageError
@@ -36,7 +36,7 @@ class _Surface(Unpicklable):
 
     def __init__(
         self,
-        config: str | Path | Mapping[str, Any] | bool | None,
+        config: str | Path | Mapping[str, Any] | Literal[False] | None,
         arguments: Mapping[str, Any],
         *,
         profile: str | None,
@@ -49,7 +49,7 @@ class _Surface(Unpicklable):
 
         self._closed = False
         settings = Settings.load(
-            None if config is True else config,
+            config,
             profile=profile,
             environ=os.environ if environ is None else environ,
             arguments=arguments,
@@ -84,6 +84,16 @@ class _Surface(Unpicklable):
             PluginNotFoundError: no such stage in this client; lists those there are.
         """
         return self._engine.stage(name)
+
+    def provider(self, name: str) -> Any:
+        """
+        A provider instance, for what only it can do, such as `provider("ollama")`.
+
+        Raises:
+            ConfigError: it is not installed, or cannot be used.
+        """
+        provider = self._engine.provider(name)
+        return getattr(provider, "codec", provider)
 
     async def _chat(self, model: str, messages: Any, given: dict[str, Any]) -> Answer:
         shape = given.get("schema")
@@ -152,7 +162,7 @@ class Client(_Surface):
 
     def __init__(
         self,
-        config: str | Path | Mapping[str, Any] | bool | None = None,
+        config: str | Path | Mapping[str, Any] | Literal[False] | None = None,
         *,
         profile: str | None = None,
         transport: str | Transport | None = None,
@@ -298,7 +308,7 @@ class AsyncClient(_Awaitable):
 
     def __init__(
         self,
-        config: str | Path | Mapping[str, Any] | bool | None = None,
+        config: str | Path | Mapping[str, Any] | Literal[False] | None = None,
         *,
         profile: str | None = None,
         transport: str | Transport | None = None,
@@ -350,7 +360,7 @@ class SimulatedClient(_Awaitable):
     def __init__(
         self,
         runtime: SimulatedRuntime,
-        config: str | Path | Mapping[str, Any] | bool | None = None,
+        config: str | Path | Mapping[str, Any] | Literal[False] | None = None,
         *,
         profile: str | None = None,
         plugins: Iterable[tuple[str, Any]] = (),
