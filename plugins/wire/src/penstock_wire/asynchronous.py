@@ -6,10 +6,10 @@ What aiohttp would do by itself is off: redirects, cookies, netrc and environmen
 died: nothing is sent twice. A pooled connection that the server has closed is noticed by the loop before
 it is handed out.
 
-Limits: `asyncio.timeout_at` bounds the way to the head and leaves a caller's cancellation alone. A read that
-is overdue fails through the stream's own exception, by one timer that is moved lazily, so a chunk that is
-there costs no timer at all. Whatever ends an exchange early aborts its connection. A name lookup that was
-given up ends in its worker thread when the C library lets go.
+Limits: what waits, for a head or for the next bytes, is watched by one shared timer (see deadlines.py). An
+overdue head cancels its task, told apart from a caller's cancellation; an overdue read fails through the
+stream's own exception. Whatever ends an exchange early aborts its connection. A name lookup that was given up
+ends in its worker thread when the C library lets go.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ import io
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.payload import BytesIOPayload
+from multidict import CIMultiDict
 from yarl import URL
 
 from penstock.errors import InvalidRequestError, UsageError
 from penstock.http import HttpHead
 from penstock_wire.connector import Connector, LimitReached, Progress, progress
-from penstock_wire.failures import broken, not_connected, reason, timed_out, tunnel_refused
-from penstock_wire.fields import prepared_headers
+from penstock_wire.deadlines import Deadlines
+from penstock_wire.failures import HEAD_TOO_LARGE, broken, not_connected, reason, timed_out, tunnel_refused
+from penstock_wire.fields import HeaderMemory
 from penstock_wire.inflate import MalformedBody, inflater
 from penstock_wire.proxies import Proxies
 from penstock_wire.tls import tls_context
-from penstock_wire.urls import Address, read_url
+from penstock_wire.urls import read_url
 
 if TYPE_CHECKING:
     from penstock.errors import PenstockError, TransportError
@@ -47,7 +50,16 @@ _GRACE = 0.05
 _LARGE = 1 << 20
 """Bytes from which aiohttp wants a body to be written piece by piece."""
 _MAX_HEADERS = 256
-_NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Route:
+    """What never changes about the requests to one URL; no repr, it holds credentials."""
+
+    shown: str
+    url: URL
+    proxy: URL | None
+    headers: HeaderMemory[CIMultiDict[str]]
 
 
 class AsyncTransport:
@@ -76,8 +88,9 @@ class AsyncTransport:
         proxy = None if config.proxy is None else config.proxy.get_secret_value()
         self._proxies = Proxies(proxy, config.no_proxy, environ)
         self._context = tls_context(config, environ)
-        self._routes: dict[str, tuple[Address, URL, URL | None]] = {}
+        self._routes: dict[str, _Route] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._deadlines: Deadlines | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -87,36 +100,50 @@ class AsyncTransport:
         session = self._session
         if session is None or loop is not self._loop:
             session = self._open(loop)
-        address, url, proxy = self._routes.get(request.url) or self._route(request.url)
-        headers = prepared_headers(request, address)
+        route = self._routes.get(request.url) or self._route(request.url)
+        headers = route.headers.of(request)
         data: Any = request.body
         if data is not None and len(data) >= _LARGE:
             data = BytesIOPayload(io.BytesIO(data))
-        due = loop.time() + (limits.due - self._clock())
-        current = Progress(limits, due)
+        task: Any = asyncio.current_task()
+        current = Progress(limits, loop.time() + (limits.due - self._clock()), task)
         token = progress.set(current)
+        deadlines: Any = self._deadlines
+        deadlines.add(current)
         try:
-            async with asyncio.timeout_at(due if due != _NEVER else None):
-                response = await session.request(
-                    request.method, url, data=data, headers=headers, allow_redirects=False, proxy=proxy
-                )
-        except (aiohttp.ClientError, OSError, LimitReached, ValueError, RuntimeError) as error:
-            raise self._failure(address.shown, error, current, proxied=proxy is not None) from None
+            response = await session.request(
+                request.method,
+                route.url,
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                proxy=route.proxy,
+            )
+        except BaseException as error:
+            if current.was_ours(error):
+                raise timed_out(route.shown, current.phase) from None
+            if isinstance(error, Exception):
+                proxied = route.proxy is not None
+                raise self._failure(route.shown, error, current, proxied=proxied) from None
+            raise
         finally:
+            deadlines.remove(current)
             progress.reset(token)
-        exchange = AsyncExchange(response, address.shown, limits.max_bytes, self._clock, loop)
-        if exchange.header_bytes > self._config.max_header_bytes or response.status == 101:
+        exchange = AsyncExchange(response, route.shown, limits.max_bytes, self._clock, loop, deadlines)
+        if response.status == 101:
             await exchange.close()
-            why = "the server switched protocols unasked"
-            if response.status != 101:
-                why = "the head of the response is larger than allowed (max_header_bytes)"
-            raise broken(address.shown, why)
+            raise broken(route.shown, "the server switched protocols unasked")
+        if sum(map(len, exchange.head.headers.values())) > self._config.max_header_bytes:
+            await exchange.close()
+            raise broken(route.shown, HEAD_TOO_LARGE)
         return exchange
 
     async def close(self) -> None:
         """Close every connection."""
         self._closed = True
         session, self._session = self._session, None
+        if self._deadlines is not None:
+            self._deadlines.close()
         if session is not None and not session.closed:
             await session.close()
 
@@ -146,12 +173,18 @@ class AsyncTransport:
         )
         self._session._retry_connection = False
         self._loop = loop
+        self._deadlines = Deadlines(loop)
         return self._session
 
-    def _route(self, url: str) -> tuple[Address, URL, URL | None]:
+    def _route(self, url: str) -> _Route:
         address = read_url(url)
         proxy = self._proxies.choose(address)
-        route = (address, URL(address.url, encoded=True), None if proxy is None else URL(proxy))
+        route = _Route(
+            shown=address.shown,
+            url=URL(address.url, encoded=True),
+            proxy=None if proxy is None else URL(proxy),
+            headers=HeaderMemory(address, CIMultiDict),
+        )
         if len(self._routes) >= _URLS:
             self._routes.clear()
         self._routes[url] = route
@@ -173,13 +206,11 @@ class AsyncTransport:
             return tunnel_refused(shown, error.status)
         if isinstance(error, aiohttp.InvalidURL):
             return InvalidRequestError("the URL cannot be sent to", param="url")
-        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
-            return timed_out(shown, current.phase)
+        if not isinstance(error, (aiohttp.ClientError, OSError)):
+            return error
         if current.phase == "connect":
             return not_connected(shown, error, proxied=proxied)
-        if isinstance(error, (aiohttp.ClientError, OSError)):
-            return _broken(shown, error)
-        return error
+        return _broken(shown, error)
 
 
 def _broken(shown: str, error: Exception) -> TransportError:
@@ -197,7 +228,7 @@ class AsyncExchange:
     __slots__ = (
         "_clock",
         "_content",
-        "_due",
+        "_deadlines",
         "_inflater",
         "_left",
         "_loop",
@@ -207,10 +238,8 @@ class AsyncExchange:
         "_seen",
         "_shown",
         "_sound",
-        "_timer",
-        "_waiting",
+        "due",
         "head",
-        "header_bytes",
     )
 
     def __init__(
@@ -220,14 +249,12 @@ class AsyncExchange:
         max_bytes: int,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines,
     ) -> None:
-        headers: dict[str, str] = {}
-        size = 0
-        for name, value in response.headers.items():
-            size += len(name) + len(value) + 4
-            name = name.lower()
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        self.header_bytes = size
+        received = response.headers
+        headers = {name.lower(): value for name, value in received.items()}
+        if len(headers) != len(received):
+            headers = {name: ", ".join(received.getall(name)) for name in headers}
         self.head = HttpHead(response.status, headers, time.time())
         self._response: aiohttp.ClientResponse | None = response
         self._content = response.content
@@ -237,10 +264,10 @@ class AsyncExchange:
         self._loop = loop
         self._inflater = inflater(headers["content-encoding"]) if "content-encoding" in headers else None
         self._sound = True
-        self._timer: asyncio.TimerHandle | None = None
-        self._waiting = self._overdue = False
+        self._deadlines = deadlines
+        self._overdue = False
         self._seen = 0
-        self._due = _NEVER
+        self.due = 0.0
 
     async def read(self, due: float) -> bytes:
         """The next decompressed bytes as soon as there are some, b"" at the end."""
@@ -291,35 +318,21 @@ class AsyncExchange:
         data = content.read_nowait()
         if data or content.at_eof():
             return data
-        self._arm(due)
+        self.due = self._loop.time() + (due - self._clock())
         self._seen = content.total_bytes
-        self._waiting = True
+        self._deadlines.add(self)
         try:
             return await content.readany()
         except (aiohttp.ClientError, OSError, RuntimeError, LimitReached) as error:
             raise self._failure(error) from None
         finally:
-            self._waiting = False
+            self._deadlines.remove(self)
 
-    def _arm(self, due: float) -> None:
-        """Have a timer that fires no later than `due`; one that fires sooner moves itself."""
-        self._due = due = self._loop.time() + (due - self._clock())
-        timer = self._timer
-        if timer is None or due < timer.when():
-            if timer is not None:
-                timer.cancel()
-            self._timer = None if due == _NEVER else self._loop.call_at(due, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        if not self._waiting or self._content.total_bytes != self._seen:
-            return
-        if self._loop.time() < self._due:
-            if self._due != _NEVER:
-                self._timer = self._loop.call_at(self._due, self._expire)
-            return
-        self._overdue = True
-        self._content.set_exception(LimitReached())
+    def expire(self) -> None:
+        """A read is overdue: fail it, unless bytes came and it only has not run yet."""
+        if self._content.total_bytes == self._seen:
+            self._overdue = True
+            self._content.set_exception(LimitReached())
 
     def _failure(self, error: BaseException | None) -> TransportError:
         self._sound = False
@@ -333,9 +346,6 @@ class AsyncExchange:
         if response is None:
             return
         self._response = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         content = self._content
         try:
             if reuse and self._sound and not content.is_eof():

@@ -26,7 +26,7 @@ from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
 from penstock.errors import UsageError
 from penstock.http import HttpHead
 from penstock_wire.failures import broken, not_connected, reason, timed_out
-from penstock_wire.fields import prepared_headers
+from penstock_wire.fields import HeaderMemory
 from penstock_wire.incoming import Incoming, ProtocolError
 from penstock_wire.inflate import MalformedBody, inflater
 from penstock_wire.pools import GatedAdapter, LeasingPool, limited_socket
@@ -48,16 +48,16 @@ _JOIN = 1 << 16
 """Bytes up to which a body is copied behind its head, so that both leave in one packet."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Route:
-    """What never changes about the requests to one URL."""
+    """What never changes about the requests to one URL; no repr, it holds credentials."""
 
     address: Address
     pool: LeasingPool
     tunnel: bool
     proxied: bool
-    line: str
-    extra: str
+    line: bytes
+    fields: HeaderMemory[bytes]
 
 
 class _Pools:
@@ -136,17 +136,19 @@ class BlockingTransport:
         address = read_url(url)
         proxy = self._proxies.choose(address)
         forwarded = proxy is not None and address.scheme == "http"
-        extra = ""
-        if proxy is not None and forwarded:
-            for name, value in pools.adapter.proxy_headers(proxy).items():
-                extra += f"{name.lower()}: {value}\r\n"
+        extra = pools.adapter.proxy_headers(proxy) if proxy is not None and forwarded else {}
+
+        def render(headers: dict[str, str]) -> bytes:
+            fields = {"host": address.authority} | headers | extra
+            return "".join([f"{name}: {value}\r\n" for name, value in fields.items()]).encode("latin-1")
+
         route = _Route(
             address=address,
             pool=pools.adapter.pool_for(address, proxy),
             tunnel=proxy is not None and not forwarded,
             proxied=proxy is not None,
-            line=f"{address.url if forwarded else address.target} HTTP/1.1\r\nhost: ",
-            extra=extra,
+            line=f" {address.url if forwarded else address.target} HTTP/1.1\r\n".encode("latin-1"),
+            fields=HeaderMemory(address, render),
         )
         if len(pools.routes) >= _URLS:
             pools.routes.clear()
@@ -203,21 +205,13 @@ class BlockingTransport:
 
 def _message(route: _Route, request: HttpRequest) -> tuple[bytes, bytes]:
     """The bytes of a request: its head with a small body behind it, and a large body by itself."""
-    headers = prepared_headers(request, route.address)
-    host = headers.pop("host", route.address.authority)
-    fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    fields = route.fields.of(request)
+    head = b"%b%b%b" % (request.method.encode("ascii"), route.line, fields)
     body = request.body
-    length = ""
-    if body is not None:
-        length = f"content-length: {len(body)}\r\n"
-    elif request.method != "GET":
-        length = "content-length: 0\r\n"
-    head = f"{request.method} {route.line}{host}\r\n{fields}{route.extra}{length}\r\n".encode("latin-1")
-    if not body:
-        return head, b""
-    if len(body) <= _JOIN:
-        return head + body, b""
-    return head, body
+    if body is None:
+        return head + (b"\r\n" if request.method == "GET" else b"content-length: 0\r\n\r\n"), b""
+    head += b"content-length: %d\r\n\r\n" % len(body)
+    return (head + body, b"") if len(body) <= _JOIN else (head, body)
 
 
 def _failure(shown: str, error: BaseException) -> TransportError:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 class Progress:
     """
-    How far one request has come.
+    How far one request has come, and whether its time is over.
+
+    `expire` does what `asyncio.timeout_at` does: it cancels the task, and `was_ours` tells that
+    cancellation from one of the caller's.
 
     Attributes:
         limits: its limits.
@@ -29,12 +32,27 @@ class Progress:
         phase: `read`, or what is being waited for before: `pool` or `connect`.
     """
 
-    __slots__ = ("due", "limits", "phase")
+    __slots__ = ("_cancelling", "_expired", "_task", "due", "limits", "phase")
 
-    def __init__(self, limits: Limits, due: float) -> None:
+    def __init__(self, limits: Limits, due: float, task: asyncio.Task[Any]) -> None:
         self.limits = limits
         self.due = due
         self.phase = "read"
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._expired = False
+
+    def expire(self) -> None:
+        """The time is over: wake the task with a cancellation."""
+        self._expired = True
+        self._task.cancel()
+
+    def was_ours(self, error: BaseException) -> bool:
+        """Whether an error is our own expiry; must be asked once for every way out."""
+        if not self._expired:
+            return False
+        remaining = self._task.uncancel()
+        return remaining <= self._cancelling and isinstance(error, asyncio.CancelledError)
 
 
 class LimitReached(Exception):

@@ -14,6 +14,7 @@ import ssl
 
 from penstock.errors import AttemptTimeout, CertificateError, ConnectError, TransferError
 
+HEAD_TOO_LARGE = "the head of the response is larger than allowed (max_header_bytes)"
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
 _WAITING = {
     "connect": "not connected in time",

@@ -9,13 +9,16 @@ value, and nothing reaches the wire that could split a request in two.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from penstock.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from penstock.http import HttpRequest
     from penstock_wire.urls import Address
+
+T = TypeVar("T")
 
 _legal_name = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 # Visible Latin-1, spaces only inside. Tabs are legal in HTTP, but a value with one is always a mistake.
@@ -70,3 +73,29 @@ def _refused(name: str, value: str) -> InvalidRequestError:
     else:
         reason = "has control characters"
     return InvalidRequestError(f"the value of header {name!r} {reason}; it was not sent", param=name)
+
+
+class HeaderMemory(Generic[T]):
+    """
+    The prepared headers of one URL in a transport's own form, remembered while they stay the same.
+
+    Args:
+        address: where they go.
+        render: makes the transport's form; the result is shared and must not be changed.
+    """
+
+    __slots__ = ("_address", "_last", "_render")
+
+    def __init__(self, address: Address, render: Callable[[dict[str, str]], T]) -> None:
+        self._address = address
+        self._render = render
+        self._last: dict[tuple[str, bool], tuple[dict[str, str], T]] = {}
+
+    def of(self, request: HttpRequest) -> T:
+        """The form for a request; raises as `prepared_headers` does."""
+        last = self._last.get((request.method, request.stream))
+        if last is not None and last[0] == request.headers:
+            return last[1]
+        rendered = self._render(prepared_headers(request, self._address))
+        self._last[request.method, request.stream] = (dict(request.headers), rendered)
+        return rendered

@@ -21,6 +21,8 @@ import re
 import socket
 from typing import Protocol
 
+from penstock_wire.failures import HEAD_TOO_LARGE
+
 _READ = 1 << 16
 _CHUNK_LINE = 4096
 """Bytes of a chunk's size line with its extensions, or of one trailer line."""
@@ -138,7 +140,7 @@ class Incoming:
             if end < 0 and (match := _END_OF_HEAD.search(self._buffer, start)) is not None:
                 end, size = match.start(), match.end() - match.start()
             if (end if end >= 0 else len(self._buffer)) > allowed:
-                raise ProtocolError("the head of the response is larger than allowed (max_header_bytes)")
+                raise ProtocolError(HEAD_TOO_LARGE)
             if end >= 0:
                 head, self._buffer = self._buffer[:end], self._buffer[end + size :]
                 return head

@@ -22,7 +22,7 @@ _SAFE = "/%:=&?~+!$,;'@()*[]|"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Address:
     """
     One URL, ready to be sent to.
@@ -49,6 +49,9 @@ class Address:
     def url(self) -> str:
         """The whole URL without user information and fragment."""
         return f"{self.scheme}://{self.authority}{self.target}"
+
+    def __repr__(self) -> str:
+        return f"<Address {self.shown}>"
 
 
 def read_url(url: str) -> Address:
