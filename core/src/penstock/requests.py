@@ -131,13 +131,23 @@ def _messages(messages: Any) -> tuple[Message, ...]:
         checked = (messages,)
     else:
         checked = tuple(
-            _message(each, f"messages[{i}]") for i, each in enumerate(_items(messages, "messages"))
+            _plain_message(each) or _message(each, f"messages[{i}]")
+            for i, each in enumerate(_items(messages, "messages"))
         )
     if not checked:
         raise InvalidRequestError("messages is empty; pass at least one message", param="messages")
     if len(checked) == 1 and checked[0].content == "":
         raise InvalidRequestError("messages holds no text", param="messages")
     return checked
+
+
+def _plain_message(value: Any) -> Message | None:
+    """The usual kind, a dict of role and text, without the cost of naming places."""
+    if type(value) is dict and len(value) == 2:
+        role, content = value.get("role"), value.get("content")
+        if role in ROLES and type(content) is str:
+            return Message(cast("Role", role), content)
+    return None
 
 
 def _message(value: Any, place: str) -> Message:
@@ -152,16 +162,13 @@ def _message(value: Any, place: str) -> Message:
     calls = value.get("tool_calls") or ()
     if "content" not in value and not calls:
         raise InvalidRequestError(f"{place} has no content", param="messages")
-    extra = EMPTY
-    if len(value) > 2:
-        extra = {key: item for key, item in value.items() if key not in _MESSAGE_KEYS} or EMPTY
     return Message(
         role=cast("Role", role),
         content=_content(value.get("content"), f"{place}.content"),
         name=_optional_text(value.get("name"), f"{place}.name"),
         tool_calls=tuple(_tool_call(call, f"{place}.tool_calls[{i}]") for i, call in enumerate(calls)),
         tool_call_id=_optional_text(value.get("tool_call_id"), f"{place}.tool_call_id"),
-        extra=extra,
+        extra={key: item for key, item in value.items() if key not in _MESSAGE_KEYS} or EMPTY,
     )
 
 
