@@ -36,6 +36,8 @@ class ToolCallResolver:
             name, arguments = _function(piece)
             call_id = piece.get("id")
             index = piece.get("index")
+            if not (name or arguments or (call_id and isinstance(call_id, str))):
+                continue
             found.append(
                 self.resolve(
                     call_id if isinstance(call_id, str) else "",
