@@ -30,14 +30,15 @@ def create(config: OpenAIConfig, services: Services) -> OpenAIDialect:
         ConfigError: the URL, the key or a header cannot be used.
     """
     name = services.name
-    preset = preset_for(config.preset, config.base_url)
+    if config.base_url:
+        _check_url(config.base_url, name)
+    preset = preset_for(config.preset, config.base_url or None)
     base_url = config.base_url or preset.base_url
     if base_url is None:
         raise ConfigError(
             f"provider {name!r}: the preset {config.preset!r} has no address of its own; "
             f"set [providers.{name}] base_url"
         )
-    _check_url(base_url, name)
     headers = _headers(config, preset, name, services)
     if _key_header(preset) not in headers and preset.key is not None and _is_home(base_url, preset):
         raise MissingCredentialError(_missing(preset, name))
