@@ -117,6 +117,12 @@ TABLE: list[tuple[int, Any, type[errors.ProviderError]]] = [
         {"error": {"code": 400, "message": "m", "type": "exceed_context_size_error"}},
         errors.ContextLengthError,
     ),
+    (
+        500,
+        {"error": {"code": 500, "message": "image input is not supported", "type": "server_error"}},
+        errors.InvalidRequestError,
+    ),
+    (501, openai("embeddings are disabled", "not_supported_error"), errors.InvalidRequestError),
     # others
     (
         400,

@@ -228,6 +228,8 @@ _BY_PHRASE: tuple[tuple[type[ProviderError], frozenset[int | None], tuple[str, .
             "no endpoints found",
         ),
     ),
+    # llama.cpp answers 500 to an image it has no projector for.
+    (InvalidRequestError, frozenset({500, None}), ("image input is not supported",)),
     (QueueFullError, frozenset({429, 503, None}), ("maximum pending requests exceeded", "queue is full")),
     (OverloadedError, frozenset({500, 502, 503, None}), ("overloaded",)),
 )
@@ -245,6 +247,7 @@ BY_STATUS: dict[int, type[ProviderError]] = {
     429: RateLimitError,
     498: OverloadedError,  # Groq: no capacity in the flex tier
     499: RequestTimeoutError,  # the server saw the request cancelled on the way
+    501: InvalidRequestError,  # the server cannot do it, and will not later
     503: OverloadedError,
     529: OverloadedError,
 }
