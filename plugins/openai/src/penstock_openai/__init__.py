@@ -1,5 +1,7 @@
 """OpenAI and compatible servers for Penstock."""
 
+from __future__ import annotations
+
 from penstock_openai.config import OpenAIConfig
 from penstock_openai.presets import PRESETS, Preset
 

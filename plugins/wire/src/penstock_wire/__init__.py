@@ -5,4 +5,6 @@ Nothing is re-exported: the parts are imported from their modules (`penstock_wir
 `penstock_wire.sse`, `penstock_wire.headers`, ...), so that each costs only who uses it.
 """
 
+from __future__ import annotations
+
 __all__: list[str] = []

@@ -1,5 +1,7 @@
 """The OpenAI wire dialect, client direction."""
 
+from __future__ import annotations
+
 from penstock_wire.openai.dialect import OpenAIDialect, Paths
 from penstock_wire.openai.quirks import Quirks, reasons
 from penstock_wire.openai.stream import ChatStreamDecoder
