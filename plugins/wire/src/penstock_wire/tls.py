@@ -49,7 +49,7 @@ def tls_context(config: WireConfig, environ: Mapping[str, str]) -> ssl.SSLContex
             _stamp(key) if key else None,
         )
     except _Unreadable as error:
-        names = {bundle: source, config.client_certificate: "client_certificate", key: "client_key"}
+        names = {bundle: source, key: "client_key", config.client_certificate: "client_certificate"}
         raise ConfigError(f"{names[error.path]}: cannot read {error.path!r} as certificates") from None
 
 
