@@ -7,6 +7,7 @@ Builds all wheels once, offline, with the backend the packages name.
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -220,11 +221,19 @@ def test_init_modules_only_re_export(folder: Path) -> None:
                     pass
                 case ast.Assign([ast.Name("__all__")]) | ast.AnnAssign(ast.Name("__all__")):
                     pass
-                # A costly import may be re-exported on demand: the block for type checkers, and the hook.
-                case ast.If(ast.Name("TYPE_CHECKING")) | ast.FunctionDef("__getattr__"):
+                # Costly imports may be re-exported on demand: a block for type checkers, a table, two hooks.
+                case ast.If(ast.Name("TYPE_CHECKING")) | ast.FunctionDef("__getattr__" | "__dir__"):
+                    pass
+                case ast.Assign([ast.Name(name)]) if name.startswith("_"):
                     pass
                 case _:
                     pytest.fail(f"{path} has logic: {ast.unparse(node)}")
+
+
+@each_package
+def test_every_name_a_package_lists_can_be_imported(folder: Path) -> None:
+    package = importlib.import_module(package_of(folder).name)
+    assert [name for name in package.__all__ if not hasattr(package, name)] == []
 
 
 def test_importing_the_core_imports_nothing_heavy() -> None:
