@@ -292,11 +292,12 @@ class Circuit:
         return LostProbes(now, lost)
 
     def _extend(self, now: float, hint: float | None) -> Extension | None:
-        until = now + self.policy.held(hint)
-        if until <= self._open_until:
+        seconds = self.policy.held(hint)
+        # The rest may be over already, with nobody asking since.
+        if seconds <= max(0.0, self._open_until - now):
             return None
-        self._open_until = until
-        return Extension(now, until - now)
+        self._open_until = now + seconds
+        return Extension(now, seconds)
 
     def _open(self, now: float, reason: BreakerReason, hint: float | None, dice: float) -> Transition | None:
         opens = self._opens + 1

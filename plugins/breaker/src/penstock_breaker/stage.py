@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from penstock.call import Target
@@ -241,15 +242,23 @@ class _Sampler:
             circuit.settle(permit, "success", committed, waited=committed - began)
             return reply
 
-        def finished(outcome: Outcome) -> None:
-            if outcome.error is not None:
-                self._failed(outcome.error, permit, began, now(), epoch, committed)
-            else:
-                # Closed by its consumer counts like its end: the first event had arrived.
-                circuit.settle(permit, "success", now(), waited=committed - began)
-
-        reply.on_finish(finished)
+        reply.on_finish(partial(self._finished, permit, began, committed, now, epoch))
         return reply
+
+    def _finished(
+        self,
+        permit: Permit,
+        began: float,
+        committed: float,
+        now: Callable[[], float],
+        epoch: int,
+        outcome: Outcome,
+    ) -> None:
+        if outcome.error is not None:
+            self._failed(outcome.error, permit, began, now(), epoch, committed)
+        else:
+            # Closed by its consumer counts like its end: the first event had arrived.
+            self.circuit.settle(permit, "success", now(), waited=committed - began)
 
     def refused(self, call: Call, refusal: Refusal) -> BreakerOpen:
         """Count and report a refusal; the error to raise."""
