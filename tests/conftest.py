@@ -46,6 +46,7 @@ class World:
             "config": False,
             "environ": {},
             "providers": {"openai": {"api_key": "sk-test-0123456789", "base_url": "http://sim.test/v1"}},
+            "pipeline": ["retry"],
             "listeners": [self.events.append],
             **arguments,
         }

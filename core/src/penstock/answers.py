@@ -78,7 +78,8 @@ class Answer:
     @property
     def message(self) -> Message:
         """The answer as a message, to append to the conversation."""
-        return Message("assistant", self.text or None, tool_calls=self.tool_calls)
+        extra = self.response.choices[0].extra
+        return Message("assistant", self.text or None, tool_calls=self.tool_calls, extra=extra)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -245,9 +245,9 @@ class LiveStream:
         return broken
 
     def _partial(self) -> ChatResponse:
-        self._assembly.model = self._decoder.model
-        self._assembly.id = self._decoder.id
-        return self._assembly.response(self._exchange.head.headers.get("x-request-id"))
+        decoder, assembly = self._decoder, self._assembly
+        assembly.model, assembly.id, assembly.extra = decoder.model, decoder.id, decoder.extra
+        return assembly.response(decoder.upstream_id)
 
     async def _finish(self, kind: Any, error: PenstockError | None = None) -> None:
         try:

@@ -24,15 +24,15 @@ class HttpRequest:
         method: `GET` or `POST`.
         url: absolute URL.
         headers: names in any case; values are checked by the transport before the HTTP library
-            sees them, and are never part of an error message.
+            sees them, and are never part of an error message or a repr.
         body: the encoded body in bytes, or None.
         stream: whether the body of the answer is read piece by piece.
     """
 
     method: str
     url: str
-    headers: dict[str, str]
-    body: bytes | None = None
+    headers: dict[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
     stream: bool = False
 
 

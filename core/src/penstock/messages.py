@@ -112,11 +112,13 @@ class ToolCall:
         id: the provider's id, echoed in the tool's result.
         name: the tool's name.
         arguments: JSON text, exactly as the model wrote it.
+        extra: what else the provider wants back with the call, such as a thought signature.
     """
 
     id: str
     name: str
     arguments: str
+    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
     def parsed(self) -> Any:
         """The arguments as Python data; raises json.JSONDecodeError when the model wrote no JSON."""

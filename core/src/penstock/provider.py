@@ -8,8 +8,8 @@ drives it over a transport. A provider that cannot be a codec (a model in this p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from penstock.call import Call, Reply
@@ -28,12 +28,22 @@ class StreamDecoder(Protocol):
         ended: nothing more will come (`[DONE]`); reading may stop.
         model: the model that answers, "" until it is known.
         id: the provider's id of the answer, "" until it is known.
+        extra: further top-level fields, as in `ChatResponse.extra`.
+        upstream_id: the provider's request id, from the head; None without one.
     """
 
-    complete: bool
-    ended: bool
-    model: str
-    id: str
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def extra(self) -> Mapping[str, Any]: ...
+    @property
+    def upstream_id(self) -> str | None: ...
 
     def feed(self, data: bytes) -> Iterable[Chunk]:
         """

@@ -207,7 +207,8 @@ def _tool_call(value: Any, place: str) -> ToolCall:
     arguments = function.get("arguments", "")
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments)
-    return ToolCall(str(value.get("id", "")), function["name"], arguments)
+    extra = {key: item for key, item in value.items() if key not in ("id", "type", "function", "index")}
+    return ToolCall(str(value.get("id", "")), function["name"], arguments, extra or EMPTY)
 
 
 def _tool(value: Any, place: str) -> Tool | RawPart:

@@ -51,12 +51,14 @@ class ToolCallDelta:
         id: set when it is first known, else "".
         name: set when it is first known, else "".
         arguments: the next piece of the JSON text.
+        extra: what else the provider wants back with the call; the last word for each key counts.
     """
 
     position: int
     id: str = ""
     name: str = ""
     arguments: str = ""
+    extra: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -74,6 +76,8 @@ class Chunk:
         usage: the provider's count so far; the last one wins.
         choice: which of `n` choices, from 0.
         logprobs: as the provider sent them.
+        extra: further fields of the delta that belong to the message, such as reasoning details; lists of
+            later events are appended to those of earlier ones.
     """
 
     text: str = ""
@@ -85,6 +89,7 @@ class Chunk:
     usage: Usage | None = None
     choice: int = 0
     logprobs: Any = None
+    extra: Mapping[str, Any] | None = None
 
     @property
     def has_content(self) -> bool:
@@ -96,7 +101,12 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of the `n` answers to a request."""
+    """
+    One of the `n` answers to a request.
+
+    Args:
+        extra: further fields of the message, to be sent back with it in the next turn.
+    """
 
     text: str = ""
     reasoning: str = ""
@@ -105,6 +115,7 @@ class Choice:
     finish_reason: FinishReason | None = None
     raw_finish_reason: str | None = None
     logprobs: Any = field(default=None, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +238,19 @@ class Assembly:
             parts.refusal.append(chunk.refusal)
         if chunk.logprobs is not None:
             parts.logprobs.append(chunk.logprobs)
+        if chunk.extra:
+            for key, value in chunk.extra.items():
+                known = parts.extra.get(key)
+                both = isinstance(known, list) and isinstance(value, list)
+                parts.extra[key] = known + value if both else value
         for delta in chunk.tool_calls:
-            call = parts.tool_calls.setdefault(delta.position, ["", "", []])
+            call = parts.tool_calls.setdefault(delta.position, ["", "", [], EMPTY])
             call[0] = call[0] or delta.id
             call[1] = call[1] or delta.name
             if delta.arguments:
                 call[2].append(delta.arguments)
+            if delta.extra:
+                call[3] = {**call[3], **delta.extra}
         if chunk.finish_reason is not None:
             parts.finish_reason = chunk.finish_reason
             parts.raw_finish_reason = chunk.raw_finish_reason
@@ -252,6 +270,7 @@ class Assembly:
 
 class _ChoiceParts:
     __slots__ = (
+        "extra",
         "finish_reason",
         "logprobs",
         "raw_finish_reason",
@@ -267,6 +286,7 @@ class _ChoiceParts:
         self.refusal: list[str] = []
         self.logprobs: list[Any] = []
         self.tool_calls: dict[int, list[Any]] = {}
+        self.extra: dict[str, Any] = {}
         self.finish_reason: FinishReason | None = None
         self.raw_finish_reason: str | None = None
 
@@ -276,12 +296,13 @@ class _ChoiceParts:
             reasoning="".join(self.reasoning),
             refusal="".join(self.refusal),
             tool_calls=tuple(
-                ToolCall(id=call[0], name=call[1], arguments="".join(call[2]))
+                ToolCall(call[0], call[1], "".join(call[2]), call[3])
                 for _, call in sorted(self.tool_calls.items())
             ),
             finish_reason=self.finish_reason,
             raw_finish_reason=self.raw_finish_reason,
             logprobs=self.logprobs or None,
+            extra=self.extra or EMPTY,
         )
 
 
@@ -294,9 +315,11 @@ def chunks_of(response: ChatResponse) -> Iterator[Chunk]:
             yield Chunk(text=choice.text, choice=number, logprobs=choice.logprobs)
         if choice.refusal:
             yield Chunk(refusal=choice.refusal, choice=number)
+        if choice.extra:
+            yield Chunk(extra=choice.extra, choice=number)
         if choice.tool_calls:
             deltas = [
-                ToolCallDelta(position, call.id, call.name, call.arguments)
+                ToolCallDelta(position, call.id, call.name, call.arguments, call.extra or None)
                 for position, call in enumerate(choice.tool_calls)
             ]
             yield Chunk(tool_calls=deltas, choice=number)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.errors import ProviderError, StreamInterrupted
 from penstock.responses import Chunk, ToolCallDelta, chunks_of
-from penstock_wire.errors import embedded_error, malformed
+from penstock_wire.errors import embedded_error, malformed, upstream_id
 from penstock_wire.faults import carries_error
 from penstock_wire.jsonbytes import loads, loads_first
 from penstock_wire.openai.quirks import Quirks
@@ -49,6 +49,7 @@ class ChatStreamDecoder:
 
     Attributes:
         extra: further top-level fields, as in `ChatResponse.extra`.
+        upstream_id: the provider's request id, from the head.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class ChatStreamDecoder:
         "extra",
         "id",
         "model",
+        "upstream_id",
     )
 
     def __init__(
@@ -86,6 +88,7 @@ class ChatStreamDecoder:
         self.model = ""
         self.id = ""
         self.extra: dict[str, Any] = {}
+        self.upstream_id = upstream_id(head.headers)
         self._head = head
         self._who = who
         self._redact = redact
