@@ -33,6 +33,12 @@ def create(config: OpenAIConfig, services: Services) -> OpenAIDialect:
     if config.base_url:
         _check_url(config.base_url, name)
     preset = preset_for(config.preset, config.base_url or None)
+    if name == "openai" and preset.key not in (None, "OPENAI_API_KEY"):
+        # The instance of this name takes OPENAI_API_KEY by itself, and that must not reach another vendor.
+        raise ConfigError(
+            "provider 'openai': this server is another vendor's; give it a name of its own, such as "
+            '[providers.other] plugin = "openai"'
+        )
     base_url = config.base_url or preset.base_url
     if base_url is None:
         raise ConfigError(
