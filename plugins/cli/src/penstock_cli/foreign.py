@@ -53,6 +53,8 @@ def _permitted() -> Plugins | None:
 
 
 def _commands_of(name: str, plugins: Plugins) -> dict[str, click.Command]:
+    from penstock.errors import PluginError
+
     # A group of its own for each plugin: what it adds before it breaks is dropped with it.
     group = click.Group(name)
     try:
@@ -60,9 +62,11 @@ def _commands_of(name: str, plugins: Plugins) -> dict[str, click.Command]:
         for hook in plugins.hooks("penstock_commands"):
             if hook.plugin_name == name:
                 hook.function(*(group for _ in hook.argnames))
+    except PluginError as error:
+        warn(str(error))  # names the plugin, its version and its cause
+        return {}
     except Exception as error:
-        cause = str(error) or type(error).__name__
-        warn(cause if name in cause else f"plugin {name!r}: {type(error).__name__}: {cause}")
+        warn(f"plugin {name!r}: {type(error).__name__}: {error}")
         return {}
     return dict(group.commands)
 

@@ -33,14 +33,12 @@ def parse_parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
             value: Any = json.loads(text)
         except ValueError:
             value = text
-        outer, dot, inner = key.partition(".")
-        if outer == "extra" and dot and inner:
-            extra = parameters.setdefault("extra", {})
-            if not isinstance(extra, dict):
-                raise click.BadParameter("'extra' is given twice", param_hint="'-p'")
-            extra[inner] = value
-        else:
-            parameters[key] = value
+        if key.startswith("extra."):
+            key, value = "extra", {key.removeprefix("extra."): value}
+        before = parameters.get(key)
+        if key == "extra" and isinstance(value, dict) and isinstance(before, dict):
+            value = {**before, **value}
+        parameters[key] = value
     return parameters
 
 

@@ -2,7 +2,8 @@
 Play the scenes: real clients, a real server, and a judgement of every call.
 
 The blocking scenes run one after another, the async ones all at once. Each call asks a model of its own, so
-that the simulator can count its requests however the calls interleave.
+that the simulator can count its requests however the calls interleave. Each scene is a provider instance with
+a key of its own, so that what a stage learns from one (a rate limit, a bad key) does not reach the others.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from penstock.events import CallEvent
 from penstock.plugins import Plugins
 from penstock.runtime import BlockingRuntime
 from penstock.specs import TransportSpec
-from penstock_cli.demo.scenes import MAX_ATTEMPTS, STRANGER, Scene
+from penstock_cli.demo.scenes import MAX_ATTEMPTS, Scene
 from penstock_testkit import Simulator
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from penstock.http import Transport
     from penstock_testkit import ReceivedRequest
 
-KEY = "sk-demo-simulated-key"
 ROOM = 1000
 """The retry budget and the room in pools: the demo counts retries, so none may be denied."""
 
@@ -42,6 +42,7 @@ class Played:
     Args:
         scene: what it belongs to.
         number: which of the scene's calls, from 0.
+        provider: the provider instance of its scene.
         model: the model of its own that it asks.
         expected: requests the script implies.
         received: requests the simulator counted.
@@ -54,6 +55,7 @@ class Played:
 
     scene: Scene
     number: int
+    provider: str
     model: str
     expected: int
     received: int = 0
@@ -62,6 +64,11 @@ class Played:
     attempts: Sequence[Attempt] = ()
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Who is asked, as a caller writes it."""
+        return f"{self.provider}/{self.model}"
 
     @property
     def prompt(self) -> str:
@@ -101,7 +108,7 @@ class Play:
 
     def __init__(self, scenes: Sequence[Scene], *, seed: int, fast: bool, audience: Audience) -> None:
         self.calls = [
-            Played(scene, number, f"demo-{place:02}-{number:02}", expected)
+            Played(scene, number, f"scene-{place:02}", f"model-{place:02}-{number:02}", expected)
             for place, scene in enumerate(scenes, 1)
             for number, expected in enumerate(scene.requests)
         ]
@@ -109,13 +116,12 @@ class Play:
         self._audience = audience
         self._dice = random.Random(seed)
         self._retry = {"base": 0.02, "throttle_base": 0.03} if fast else {"base": 0.3, "throttle_base": 0.5}
-        self._by_model = {self._name(call): call for call in self.calls}
+        self._by_name = {call.name: call for call in self.calls}
         self._simulator = Simulator(
             script={
                 call.model: [met.fault for met in call.scene.scripts[call.number]] for call in self.calls
             },
             text=_say,
-            api_key=KEY,
         )
 
     def perform(self) -> None:
@@ -125,20 +131,15 @@ class Play:
             asyncio.run(self._play_async(server.url))
         self.total = self._simulator.count()
 
-    @staticmethod
-    def _name(call: Played) -> str:
-        return f"{call.scene.provider}/{call.model}"
-
     def _arguments(self, url: str) -> dict[str, Any]:
         """A client that knows nothing of the user's configuration and environment."""
-        instance = {"plugin": "openai", "base_url": url}
         return {
             "config": False,
             "environ": {},
             "listeners": [self._hear],
             "providers": {
-                "simulated": {**instance, "api_key": KEY},
-                STRANGER: {**instance, "api_key": f"{KEY}-of-a-stranger"},
+                name: {"plugin": "openai", "base_url": url, "api_key": f"sk-demo-{name}"}
+                for name in dict.fromkeys(call.provider for call in self.calls)
             },
             "retry": {"max_attempts": MAX_ATTEMPTS, **self._retry},
             "budget": {"capacity": ROOM},
@@ -146,7 +147,7 @@ class Play:
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, CallEvent):
-            self._audience.happened(self._by_model[event.call.request.model], event)
+            self._audience.happened(self._by_name[event.call.request.model], event)
 
     def _play_blocking(self, url: str) -> None:
         runtime = BlockingRuntime(_transport("blocking"), random=self._dice.random)
@@ -161,7 +162,7 @@ class Play:
                 self._judge(call, time.monotonic() - started)
 
     def _ask(self, client: Client, call: Played) -> Any:
-        name, options = self._name(call), _options(call.scene)
+        name, options = call.name, _options(call.scene)
         if call.scene.kind == "embed":
             return client.embed(name, call.prompt, **options)
         if call.scene.kind == "chat":
@@ -186,7 +187,7 @@ class Play:
         self._judge(call, time.monotonic() - started)
 
     async def _ask_async(self, client: AsyncClient, call: Played) -> Any:
-        name, options = self._name(call), _options(call.scene)
+        name, options = call.name, _options(call.scene)
         if call.scene.kind == "embed":
             return await client.embed(name, call.prompt, **options)
         if call.scene.kind == "chat":

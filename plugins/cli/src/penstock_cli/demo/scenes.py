@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from penstock_testkit import Fault
 
 MAX_ATTEMPTS = 3
-STRANGER = "stranger"
-"""A provider instance with a key the simulator refuses."""
+"""What the demo's clients are configured with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,6 @@ class Scene:
         kind: what is called.
         scripts: one for each call: what its requests meet, in order; afterwards all is well.
         ends: the error that ends the calls, None for an answer.
-        provider: the instance that is asked.
         timeouts: the limits of a call, None for the defaults.
         hint: seconds the server asks for before the second request; asking earlier is a failure.
         partial: the error must carry what had arrived.
@@ -59,7 +57,6 @@ class Scene:
     kind: Literal["chat", "stream", "embed"] = "chat"
     scripts: tuple[tuple[Met, ...], ...] = field(default=((),))
     ends: str | None = None
-    provider: str = "simulated"
     timeouts: Timeouts | None = None
     hint: float = 0.0
     partial: bool = False
@@ -123,9 +120,8 @@ def scenes(*, fast: bool, seed: int) -> tuple[Scene, ...]:
         Scene(
             name="wrong key",
             colour="blocking",
-            scripts=(final(faults.ok()),),
+            scripts=(final(faults.status(401)),),
             ends="AuthenticationError",
-            provider=STRANGER,
         ),
         Scene(
             name="asked to wait too long",
