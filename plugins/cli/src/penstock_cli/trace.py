@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MIN_WIDTH, MAX_WIDTH = 10, 48
 """Columns the timeline may have."""
-OTHER_COLUMNS = 60
+OTHER_COLUMNS = 66
 """What the rest of the table needs, about."""
 _KNOWN = frozenset(
     {
