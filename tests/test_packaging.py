@@ -7,12 +7,14 @@ Builds all wheels once, offline, with the backend the packages name.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Callable
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ FOLDERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/p
 IDS = [folder.name for folder in FOLDERS]
 PLUGINS = FOLDERS[1:]
 MAX_LINES = 400
+WheelOf = Callable[[Path], zipfile.ZipFile]
 
 each_package = pytest.mark.parametrize("folder", FOLDERS, ids=IDS)
 each_plugin = pytest.mark.parametrize("folder", PLUGINS, ids=IDS[1:])
@@ -57,16 +60,17 @@ def tracked() -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, zipfile.ZipFile]:
-    """The wheel of each package by its folder's name."""
+def wheel_of(tmp_path_factory: pytest.TempPathFactory) -> WheelOf:
+    """Builds the wheel of a package, once."""
     from hatchling.builders.wheel import WheelBuilder
 
-    built = {}
-    for folder in FOLDERS:
+    @functools.cache
+    def build(folder: Path) -> zipfile.ZipFile:
         target = tmp_path_factory.mktemp(folder.name)
         (path,) = WheelBuilder(str(folder)).build(directory=str(target), versions=["standard"])
-        built[folder.name] = zipfile.ZipFile(path)
-    return built
+        return zipfile.ZipFile(path)
+
+    return build
 
 
 # What a package says about itself
@@ -165,9 +169,9 @@ def test_constraints_are_bare_pins_of_everything_a_package_requires() -> None:
 
 
 @each_package
-def test_a_wheel_contains_only_its_package(folder: Path, wheels: dict[str, zipfile.ZipFile]) -> None:
+def test_a_wheel_contains_only_its_package(folder: Path, wheel_of: WheelOf) -> None:
     package = package_of(folder).name
-    names = wheels[folder.name].namelist()
+    names = wheel_of(folder).namelist()
     outside = [name for name in names if not re.match(rf"({package}/|{package}-[^/]+\.dist-info/)", name)]
     assert outside == []
     sources = {path.relative_to(folder / "src").as_posix() for path in modules(folder)}
@@ -176,8 +180,8 @@ def test_a_wheel_contains_only_its_package(folder: Path, wheels: dict[str, zipfi
 
 
 @each_package
-def test_a_wheel_carries_the_metadata(folder: Path, wheels: dict[str, zipfile.ZipFile]) -> None:
-    wheel = wheels[folder.name]
+def test_a_wheel_carries_the_metadata(folder: Path, wheel_of: WheelOf) -> None:
+    wheel = wheel_of(folder)
     (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     metadata = HeaderParser().parsestr(wheel.read(name).decode())
     project = read(folder)["project"]
