@@ -160,6 +160,18 @@ def test_a_streamed_answer_equals_the_plain_one(world: World) -> None:
     assert stream.answer.finish_reason == plain.finish_reason == "stop"
 
 
+def test_more_texts_than_a_request_takes_are_sent_in_several_calls_and_joined(world: World) -> None:
+    here = world([faults.ok(), faults.status(503)])
+    texts = [f"text {number}" for number in range(2048 * 2 + 1)]
+    result = here.embed(texts)
+    assert here.count == 4
+    assert [len(request.json["input"]) for request in here.simulator.requests] == [2048, 2048, 2048, 1]
+    assert len(result.vectors) == len(texts)
+    assert result.vectors[-1] == here.embed(texts[-1]).vectors[0]
+    assert result.usage.input_tokens > 2048
+    assert len(result.attempts) == 4
+
+
 class Person(BaseModel):
     name: str
     age: int

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from penstock_testkit import faults
 
 from penstock import CallError
 from penstock.events import AttemptFinished, AttemptStarted, CallFinished, CallStarted
+from penstock_testkit import faults
 
 SCRIPTS: dict[str, list[Any]] = {
     "retries": [faults.status(503), faults.reset(), faults.status(429, retry_after=1.5)],

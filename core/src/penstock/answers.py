@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from penstock.call import Attempt, Target
 from penstock.errors import OutputValidationError, UsageError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from penstock.call import Call, Reply
     from penstock.responses import Chunk, Response
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,30 @@ def embeddings_from(call: Call, response: Response | None) -> Embeddings:
         age=facts.get("age"),
         cost=facts.get("cost"),
     )
+
+
+def joined(parts: list[Embeddings]) -> Embeddings:
+    """The vectors of several calls as one answer; what one of them does not know, the whole does not."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    usage = Usage(
+        _total([part.usage.input_tokens for part in parts]),
+        _total([part.usage.output_tokens for part in parts]),
+    )
+    response = replace(first.response, vectors=tuple(v for part in parts for v in part.vectors), usage=usage)
+    return replace(
+        first,
+        response=response,
+        attempts=tuple(attempt for part in parts for attempt in part.attempts),
+        cached=all(part.cached for part in parts),
+        cost=_total([part.cost for part in parts]),
+    )
+
+
+def _total(values: Sequence[T | None]) -> T | None:
+    known = [value for value in values if value is not None]
+    return sum(known[1:], start=known[0]) if known and len(known) == len(values) else None  # type: ignore[call-overload]  # numbers of one kind
 
 
 def _answered_by(call: Call) -> Target:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from penstock.http import Transport
 
+logger = logging.getLogger("penstock")
 T = TypeVar("T")
 
 
@@ -39,6 +41,7 @@ class AsyncioRuntime:
         self.now = clock
         self.random = random
         self._sleep = sleep
+        self._background: set[asyncio.Task[Any]] = set()
 
     async def sleep(self, seconds: float) -> None:
         if seconds > 0:
@@ -49,6 +52,18 @@ class AsyncioRuntime:
 
     async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(None, function, *args)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._background.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # The type only: a message could quote what a call carries.
+            logger.error("background work raised %s", type(task.exception()).__name__)
 
 
 class _LoopEvent(asyncio.Event):

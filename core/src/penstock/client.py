@@ -13,7 +13,15 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from penstock.answers import Answer, AsyncStream, Embeddings, Stream, answer_from, embeddings_from
+from penstock.answers import (
+    Answer,
+    AsyncStream,
+    Embeddings,
+    Stream,
+    answer_from,
+    embeddings_from,
+    joined,
+)
 from penstock.errors import ConfigError, UsageError
 from penstock.redaction import Unpicklable
 from penstock.runtime import BlockingRuntime, Runtime, drive
@@ -114,11 +122,17 @@ class _Surface(Unpicklable):
     async def _embed(self, model: str, inputs: Any, given: dict[str, Any]) -> Embeddings:
         from penstock.requests import embed_request
 
-        engine = self._engine
         settings, options = self._split(given)
-        call, proceed = engine.new_call(embed_request(model, inputs, given), options=options, **settings)
-        reply = await engine.run(call, proceed)
-        return embeddings_from(call, reply.response)
+        request = embed_request(model, inputs, given)
+        deadline: float | None = None
+        parts: list[Embeddings] = []
+        for batch in self._engine.batches(request):
+            call, proceed = self._engine.new_call(batch, options=options, **settings)
+            # The time is the whole call's, whatever number of requests it takes.
+            deadline = call.deadline = call.deadline if deadline is None else deadline
+            reply = await self._engine.run(call, proceed)
+            parts.append(embeddings_from(call, reply.response))
+        return joined(parts)
 
     async def _models(self, provider: str | None) -> tuple[Model, ...]:
         return await self._engine.models(provider)

@@ -8,7 +8,7 @@ listeners. Running (per call): find the compiled chain for the model's name, wra
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +18,7 @@ from penstock.call import NEVER, Call, Outcome, Reply, Target, Timeouts, tell
 from penstock.errors import CallError, ConfigError, InvalidRequestError, PluginNotFoundError
 from penstock.events import CallFinished, CallStarted
 from penstock.exchange import CodecProvider
-from penstock.messages import ModelsRequest
+from penstock.messages import EmbedRequest, ModelsRequest
 from penstock.pipeline import Pipeline, Ring, in_slot_order
 from penstock.provider import Codec, Provider
 from penstock.resolution import Resolver
@@ -239,6 +239,18 @@ class Engine:
             listeners=(self._spans, *self._listeners) if spans.active() else self._listeners,
         )
         return call, entry.proceed
+
+    def batches(self, request: EmbedRequest) -> Iterator[EmbedRequest]:
+        """The request in pieces that its provider takes at once; just itself in the usual case."""
+        entry = self._entries.get((request.model, NOTHING)) or self._enter(request.model, NOTHING)
+        size = None
+        if entry.target is not None:
+            size = getattr(self.provider(entry.target.provider), "max_inputs", None)
+        if size is None or len(request.inputs) <= size:
+            yield request
+            return
+        for first in range(0, len(request.inputs), size):
+            yield replace(request, inputs=request.inputs[first : first + size])
 
     def _enter(self, name: str, without: frozenset[str]) -> Entry:
         pipeline = self._pipelines.get(without)

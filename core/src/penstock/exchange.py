@@ -46,6 +46,7 @@ class CodecProvider(Unpicklable):
     def __init__(self, codec: Codec, *, max_bytes: int) -> None:
         self.codec = codec
         self.base_url = codec.base_url
+        self.max_inputs: int | None = getattr(codec, "max_inputs", None)
         self._max_bytes = max_bytes
 
     async def send(self, call: Call) -> Reply:

@@ -64,6 +64,9 @@ class Codec(Protocol):
 
     Attributes:
         base_url: the configured origin and path; part of breaker and cache keys.
+
+    Optional, found by name: `max_inputs` (how many texts one embedding request takes; more are sent in
+    several calls), `rate_limits(head)` (what a response's head says of the provider's own limits).
     """
 
     base_url: str

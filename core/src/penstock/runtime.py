@@ -8,6 +8,8 @@ blocking runtime's awaits never suspend, so `drive` runs such a coroutine to its
 
 from __future__ import annotations
 
+import contextvars
+import logging
 import random
 import threading
 import time
@@ -21,7 +23,15 @@ from penstock.errors import StageSuspendedError
 if TYPE_CHECKING:
     from penstock.http import Transport
 
+logger = logging.getLogger("penstock")
 T = TypeVar("T")
+
+
+class Background(Protocol):
+    """Work that runs beside the calls."""
+
+    def cancel(self) -> object:
+        """Cancel it at its next await; a thread cannot be, it runs to its end."""
 
 
 class Event(Protocol):
@@ -62,6 +72,13 @@ class Runtime(Protocol):
     async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
         """Call a function that blocks without stopping other calls of this runtime."""
 
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Background:
+        """
+        Run a coroutine beside the calls: a daemon thread, a task of the loop or of the simulation.
+
+        It answers for its own errors. Whoever spawns it cancels it when it is closed.
+        """
+
 
 class BlockingRuntime:
     """
@@ -97,6 +114,32 @@ class BlockingRuntime:
 
     async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
         return function(*args)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Background:
+        work = _Thread(coroutine)
+        try:
+            work.start()
+        except RuntimeError:  # no more threads, or the interpreter is shutting down
+            coroutine.close()
+            raise
+        return work
+
+
+class _Thread(threading.Thread):
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        super().__init__(name="penstock-background", daemon=True)
+        self._coroutine = coroutine
+        self._context = contextvars.copy_context()
+
+    def run(self) -> None:
+        try:
+            self._context.run(drive, self._coroutine)
+        except Exception as error:
+            # The type only: a message could quote what a call carries.
+            logger.error("background work raised %s", type(error).__name__)
+
+    def cancel(self) -> None:
+        pass
 
 
 class _ThreadEvent(threading.Event):

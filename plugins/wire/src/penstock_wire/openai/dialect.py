@@ -77,6 +77,7 @@ class OpenAIDialect:
         self.base_url = base.rstrip("/")
         self.name = name
         self.quirks = quirks
+        self.max_inputs = quirks.max_inputs
         self._redact = redact if redact is not None else Redactor()
         self._max_event_bytes = max_event_bytes
         suffix = f"?{query}" if query else ""

@@ -25,6 +25,7 @@ class Quirks:
         schema_as: `json_schema`, or `json_object` with the schema in a system message, for servers that
             guarantee only JSON.
         embedding_format: the `encoding_format` to ask for; None leaves it to the server.
+        max_inputs: how many texts one embedding request takes; OpenAI's own limit is 2048.
         renamed: pairs of a field's usual name and the server's own for it.
     """
 
@@ -35,6 +36,7 @@ class Quirks:
     developer_role: Literal["developer", "system"] = "system"
     schema_as: Literal["json_schema", "json_object"] = "json_schema"
     embedding_format: Literal["base64", "float"] | None = None
+    max_inputs: int | None = 2048
     renamed: tuple[tuple[str, str], ...] = ()
 
 
