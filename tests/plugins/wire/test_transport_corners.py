@@ -14,7 +14,7 @@ from penstock.errors import AttemptTimeout, TransferError
 from penstock.http import Limits
 from penstock.runtime import drive
 from penstock_testkit.raw_server import Connection, RawServer, Received, serve
-from penstock_testkit.transport_scenarios import CHUNKED, LONG, echo, fetch, limits, request
+from penstock_testkit.transport_scenarios import CHUNKED, LONG, echo, fetch, limits, once, request
 from penstock_wire.asynchronous import AsyncTransport
 from penstock_wire.blocking import BlockingTransport
 from penstock_wire.config import WireConfig
@@ -31,14 +31,13 @@ def test_an_origin_that_was_evicted_is_reached_again() -> None:
 
 def test_the_answer_of_a_server_that_stopped_listening_is_read() -> None:
     def refuse(connection: Connection) -> None:
+        # Closing with unread data resets the connection, behind the answer.
         connection._sock.recv(100)
         connection.answer(b"too large", status="413 Content Too Large", headers="connection: close\r\n")
-        # Half-closed, so that the answer is not lost to a reset.
-        connection.hang()
 
     transport = BlockingTransport(WireConfig(), environ={})
     with RawServer(refuse) as server:
-        head, body = drive(fetch(transport, server.url, body=bytes(3_000_000)))
+        head, body = drive(fetch(transport, server.url, body=bytes(30_000_000)))
         drive(transport.close())
     assert (head.status, body) == (413, b"too large")
 
@@ -84,6 +83,29 @@ def test_what_arrived_before_an_async_connection_broke_is_delivered_first() -> N
         connection.send(CHUNKED + b"3\r\none\r\n")
 
     with RawServer(behaviour) as server:
+        asyncio.run(scenario())
+
+
+def test_a_limit_that_is_reached_together_with_bytes_lets_them_through() -> None:
+    async def scenario() -> None:
+        transport = AsyncTransport(WireConfig(), environ={})
+        exchange = await transport.send(request(server.url, stream=True), limits())
+        reading = asyncio.create_task(exchange.read(time.monotonic() + LONG))
+        await asyncio.sleep(0)
+        exchange._content.feed_data(b"just in time")
+        exchange.expire()
+        assert await reading == b"just in time"
+        exchange._content.feed_data(b"more")
+        assert await exchange.read(time.monotonic() + LONG) == b"more"
+        reading = asyncio.create_task(exchange.read(time.monotonic() + LONG))
+        await asyncio.sleep(0)
+        exchange.expire()
+        with pytest.raises(AttemptTimeout):
+            await reading
+        await exchange.close()
+        await transport.close()
+
+    with RawServer(once(CHUNKED, then="hang")) as server:
         asyncio.run(scenario())
 
 

@@ -107,6 +107,18 @@ class Connection:
             except OSError:
                 return
 
+    def ignore(self) -> None:
+        """Let bytes come in without understanding them (not even TLS), until the connection is gone."""
+        self._sock.settimeout(0.05)
+        while not self._server.stopping.is_set():
+            try:
+                if not socket.socket.recv(self._sock, 65536):
+                    return
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+
     def _fill(self) -> bool:
         try:
             data = self._sock.recv(65536)

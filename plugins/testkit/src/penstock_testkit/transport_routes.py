@@ -80,6 +80,39 @@ class RouteConformance(Conformance):
             )
         assert error.phase == "connect"
 
+    @pytest.mark.parametrize("where", ["answer", "handshake"])
+    def test_a_dripping_tunnel_through_a_tls_proxy_does_not_outlast_it_either(
+        self, where: str, tmp_path: Path
+    ) -> None:
+        certificate, context = self_signed(tmp_path)
+
+        def behaviour(connection: Connection) -> None:
+            connection.receive()
+            if where == "answer":
+                connection.drip(b"HTTP/1.1 200 Connected\r\nx: " + b"v" * 60, SHORT / 10)
+            else:
+                connection.send(b"HTTP/1.1 200 Connected\r\n\r\n")
+                connection._sock.recv(65536)
+                connection.drip(b"\x16\x03\x03\x40\x00" + bytes(60), SHORT / 10)
+
+        with RawServer(behaviour, tls=context) as proxy:
+            error = self.fails_with(
+                AttemptTimeout,
+                "https://service.test/",
+                limits(connect=SHORT),
+                proxy=proxy.url,
+                ca_bundle=str(certificate),
+            )
+        assert error.phase == "connect"
+
+    def test_a_tls_proxy_forwards(self, tmp_path: Path) -> None:
+        certificate, context = self_signed(tmp_path)
+        with RawServer(serve(echo), tls=context) as proxy:
+            options = {"proxy": proxy.url, "ca_bundle": str(certificate)}
+            _, body = self.run(lambda t: fetch(t, "http://service.test/v1", body=b"x"), **options)
+        assert body == b"x"
+        assert proxy.requests[0].line == "POST http://service.test/v1 HTTP/1.1"
+
     def test_a_trusted_certificate_is_accepted_and_its_connection_used_again(self, tmp_path: Path) -> None:
         certificate, context = self_signed(tmp_path)
 

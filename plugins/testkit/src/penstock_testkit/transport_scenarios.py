@@ -76,7 +76,9 @@ def in_two_parts(go_on: threading.Event) -> Callable[[Connection, Received], Non
     return answer
 
 
-def once(*writes: bytes, then: Literal["close", "reset", "hang"] = "close") -> Callable[[Connection], None]:
+def once(
+    *writes: bytes, then: Literal["close", "reset", "hang", "ignore"] = "close"
+) -> Callable[[Connection], None]:
     """Read one request, write bytes, and end like this."""
 
     def behaviour(connection: Connection) -> None:
@@ -88,6 +90,8 @@ def once(*writes: bytes, then: Literal["close", "reset", "hang"] = "close") -> C
             connection.reset()
         elif then == "hang":
             connection.hang()
+        elif then == "ignore":
+            connection.ignore()
 
     return behaviour
 

@@ -8,8 +8,8 @@ it is handed out.
 
 Limits: what waits, for a head or for the next bytes, is watched by one shared timer (see deadlines.py). An
 overdue head cancels its task, told apart from a caller's cancellation; an overdue read fails through the
-stream's own exception. Whatever ends an exchange early aborts its connection. A name lookup that was given up
-ends in its worker thread when the C library lets go.
+stream's own exception. Whatever ends an exchange early aborts its connection (see connector.py). A name
+lookup that was given up ends in its worker thread when the C library lets go.
 """
 
 from __future__ import annotations
@@ -354,10 +354,6 @@ class AsyncExchange:
             if self._sound and content.is_eof():
                 response.release()
             else:
-                connection = response.connection
-                transport = None if connection is None else connection.transport
-                if transport is not None:
-                    transport.abort()
                 response.close()
 
     async def _drain(self) -> None:

@@ -185,7 +185,7 @@ class BlockingTransport:
                 connection.sock.sendall(head)
                 if body:
                     connection.sock.sendall(body)
-            except BrokenPipeError:
+            except (BrokenPipeError, ConnectionResetError):
                 # The server stopped listening; it may have said why (413) before it closed.
                 written = False
             incoming = Incoming(connection.sock, self._config.max_header_bytes)

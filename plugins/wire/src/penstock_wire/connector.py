@@ -93,8 +93,9 @@ class Connector(aiohttp.TCPConnector):
         return protocol
 
     def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
-        if key.is_ssl and (should_close or protocol.should_close):
-            # A polite TLS shutdown waits up to 30 s for a peer that may be why we are leaving.
+        if should_close or protocol.should_close:
+            # A polite end waits for a peer that may be why we are leaving: up to 30 s for its TLS
+            # farewell, or for ever to take what is still to be written.
             protocol.abort()
         super()._release(key, protocol, should_close=should_close)
 
