@@ -219,6 +219,15 @@ def test_a_failed_probe_opens_it_again() -> None:
     assert watched.refusal(15.0).retry_after == 30.0
 
 
+def test_successes_of_an_earlier_half_open_spell_do_not_count() -> None:
+    watched = Watched()
+    watched.trip(0.0)
+    watched.run("success", 15.0)
+    watched.run("failure", 15.0)
+    watched.run("success", 45.0)
+    assert watched.circuit.state == "half_open"
+
+
 def test_a_slow_probe_does_not_close_what_was_opened_for_slowness() -> None:
     watched = Watched(slow_rate=0.5)
     for _ in range(10):
@@ -374,7 +383,13 @@ def test_neither_the_dice_nor_the_listener_is_called_under_the_lock() -> None:
 
 @pytest.mark.parametrize(
     "numbers",
-    [{"probes": 0}, {"window": 0.0}, {"failure_rate": 1.5}, {"max_hint": -1.0}, {"probe_lease": float("inf")}],
+    [
+        {"probes": 0},
+        {"window": 0.0},
+        {"failure_rate": 1.5},
+        {"max_hint": -1.0},
+        {"probe_lease": float("inf")},
+    ],
 )
 def test_numbers_that_cannot_work_are_refused_by_name(numbers: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(numbers))):
