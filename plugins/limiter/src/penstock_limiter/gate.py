@@ -1,0 +1,421 @@
+"""
+One admission over several limits: all of them or none, in the order of arrival.
+
+Rules
+1. A lane is a set of limits; who needs the same ones queues in the same lane, first in, first out. Only
+   the head of a lane is looked at, so a small request never passes a large one.
+2. Lanes may share limits. A head that a limit has kept waiting holds a claim there until it leaves, and
+   whoever came later is not admitted there before it, so no lane can starve another. What the head has
+   not lacked is free for others, so a slow model does not block its neighbours.
+3. Who would wait longer than allowed is refused when it comes, and a head again as soon as that becomes
+   plain; a refusal takes nothing. More than `QUOTA_SECONDS` on what the server said is no throttle but a
+   spent quota, and nobody queues for it.
+4. A permit is settled once, whatever happens, and so is a ticket: admitted, refused or left.
+5. The lock is held for arithmetic. Waiting, waking and the work itself are outside: the events of those
+   who were admitted are set once the lock is free.
+6. A head that only time can help sleeps; one that a returning permit could help waits for its event.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import threading
+from bisect import insort
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from penstock_limiter.learnt import LearntLimit
+
+if TYPE_CHECKING:
+    from penstock.runtime import Event
+    from penstock_limiter.limit import Limit, Reason, Settlement
+
+QUOTA_SECONDS = 120.0
+"""A longer reset by the server's word is a quota: no queueing, so that another target is asked."""
+
+RefusalReason: TypeAlias = "Reason | Literal['quota', 'full', 'too_large', 'deadline']"
+
+_arrival = attrgetter("number")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """
+    Not admitted, and nothing taken.
+
+    Args:
+        reason: what lacks.
+        wait: seconds until it would probably fit, `inf` for never.
+        limit: the name of the limit that lacks it.
+    """
+
+    reason: RefusalReason
+    wait: float
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """
+    Not yet.
+
+    Args:
+        due: the clock's reading at which to look again.
+        asleep: only time can help, so nobody will set the event before.
+    """
+
+    due: float
+    asleep: bool
+
+
+class Lane:
+    """
+    The queue in front of a set of limits.
+
+    Args:
+        limits: every limit a request of this lane needs, in a fixed order.
+    """
+
+    __slots__ = ("limits", "queue")
+
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        self.limits = tuple(limits)
+        self.queue: deque[Ticket] = deque()
+
+
+class Permit:
+    """What was admitted; settle it exactly once (a second time does nothing)."""
+
+    __slots__ = ("_gate", "_receipts", "at", "lane", "settled", "tokens")
+
+    def __init__(self, gate: Gate, lane: Lane, now: float, tokens: float, receipts: list[Any]) -> None:
+        self._gate = gate
+        self._receipts = receipts
+        self.lane = lane
+        self.at = now
+        self.tokens = tokens
+        self.settled = False
+
+    @property
+    def stamp(self) -> Any:
+        """The receipt of the last limit of the lane; for a learnt one, the number of the request."""
+        return self._receipts[-1]
+
+    def settle(self, now: float, settlement: Settlement) -> None:
+        """
+        Say what became of it; from any thread.
+
+        Args:
+            now: the clock's reading in seconds.
+            settlement: how it ended and what it cost.
+        """
+        gate = self._gate
+        woken: list[Event] | None = None
+        with gate.lock:
+            if self.settled:
+                return
+            self.settled = True
+            held = now - self.at
+            tokens = self.tokens
+            for limit, receipt in zip(self.lane.limits, self._receipts, strict=True):
+                limit.settle(receipt, now, tokens, held, settlement)
+            gate.out -= 1
+            if gate.waiting:
+                woken = gate.pump(now)
+        if woken:
+            wake(woken)
+
+
+class Ticket:
+    """A place in the queue of a lane."""
+
+    __slots__ = (
+        "asleep",
+        "claimed",
+        "due",
+        "event",
+        "expires",
+        "lane",
+        "number",
+        "permit",
+        "since",
+        "tokens",
+    )
+
+    def __init__(self, number: int, lane: Lane, now: float, tokens: float, expires: float) -> None:
+        self.number = number
+        self.lane = lane
+        self.since = now
+        self.tokens = tokens
+        self.expires = expires
+        self.event: Event | None = None
+        self.due = math.inf
+        self.asleep = False
+        self.permit: Permit | None = None
+        self.claimed: list[Limit] = []
+
+
+class Gate:
+    """
+    Admits, queues and refuses; one for all limits that may ever be needed together.
+
+    Attributes:
+        waiting: tickets in all lanes.
+        out: permits not settled yet.
+        admitted, queued, refused, left: how often each happened; queued ones count once more when they
+            are admitted.
+    """
+
+    __slots__ = ("_busy", "_number", "admitted", "left", "lock", "out", "queued", "refused", "waiting")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.waiting = 0
+        self.out = 0
+        self.admitted = 0
+        self.queued = 0
+        self.refused = 0
+        self.left = 0
+        self._number = 0
+        self._busy: dict[Lane, None] = {}
+
+    def enter(
+        self, now: float, lane: Lane, tokens: float, *, allowed: float, max_len: int
+    ) -> Permit | Ticket | Refusal:
+        """
+        Admit at once, queue or refuse.
+
+        Args:
+            now: the clock's reading in seconds.
+            lane: which limits are needed.
+            tokens: what to reserve.
+            allowed: seconds the caller would wait; 0 never queues.
+            max_len: tickets the lane may hold.
+        """
+        with self.lock:
+            free = not lane.queue
+            if free:
+                for limit in lane.limits:
+                    if limit.claims or limit.wait(now, tokens) > 0.0:
+                        free = False
+                        break
+            if free:
+                return self._admit(now, lane, tokens)
+            refusal = self._refusal(now, lane, tokens, allowed)
+            if refusal is None and len(lane.queue) >= max_len:
+                refusal = Refusal("full", self._predict(now, lane, tokens), lane.limits[0].name)
+            if refusal is not None:
+                self.refused += 1
+                return refusal
+            self._number += 1
+            ticket = Ticket(self._number, lane, now, tokens, now + allowed)
+            lane.queue.append(ticket)
+            self._busy[lane] = None
+            self.waiting += 1
+            self.queued += 1
+            for limit in lane.limits:
+                limit.queued += 1
+                limit.queued_tokens += tokens
+            return ticket
+
+    def peek(self, now: float, lane: Lane, tokens: float, allowed: float) -> Refusal | None:
+        """What `enter` would refuse with, without any effect."""
+        with self.lock:
+            return self._refusal(now, lane, tokens, allowed)
+
+    def outlook(self, now: float, lane: Lane, tokens: float) -> Refusal:
+        """What lacks and for how long, in the words of a refusal."""
+        with self.lock:
+            return self._lacking(now, lane, tokens, "queue")
+
+    def look(self, now: float, ticket: Ticket, event: Event) -> Permit | Refusal | Pause:
+        """
+        What a waiter does next; it calls this before each wait.
+
+        Args:
+            now: the clock's reading in seconds.
+            ticket: its place.
+            event: what it will wait for.
+        """
+        with self.lock:
+            ticket.asleep = False
+            ticket.event = None  # it is here already, so nobody need wake it
+            woken = self.pump(now) if ticket.permit is None else []
+            answer: Permit | Refusal | Pause | None = ticket.permit
+            if answer is None:
+                answer = self._next(now, ticket, event)
+            if not isinstance(answer, Permit | Pause):
+                self.refused += 1
+                self._remove(ticket)
+                answer = answer or self._lacking(now, ticket.lane, ticket.tokens, "deadline")
+                woken += self.pump(now)
+        wake(woken)
+        return answer
+
+    def leave(self, now: float, ticket: Ticket, nothing: Settlement) -> None:
+        """
+        A waiter was cancelled: out of the queue, or with a permit it never saw, given back whole.
+
+        Args:
+            now: the clock's reading in seconds.
+            ticket: its place.
+            nothing: the settlement of a permit whose work was never begun.
+        """
+        with self.lock:
+            self.left += 1
+            permit = ticket.permit
+            woken = []
+            if permit is None:
+                self._remove(ticket)
+                woken = self.pump(now)
+        wake(woken)
+        if permit is not None:
+            permit.settle(now, nothing)
+
+    def hear(self, now: float, limit: LearntLimit, stamp: int, spent: float, limits: Any) -> None:
+        """Take in what a head says; see `LearntLimit.hear`."""
+        with self.lock:
+            limit.hear(now, stamp, spent, limits)
+            woken = self.pump(now) if self.waiting else []
+        wake(woken)
+
+    def pause(self, now: float, limit: LearntLimit, stamp: int, hint: float | None, dice: float) -> float:
+        """Take in a 429; see `LearntLimit.pause`."""
+        with self.lock:
+            return limit.pause(now, stamp, hint, dice)
+
+    def changed(self, now: float) -> None:
+        """Limits were changed from outside: admit and wake whom it helps."""
+        with self.lock:
+            woken = self.pump(now)
+        wake(woken)
+
+    def pump(self, now: float) -> list[Event]:
+        """Under the lock: admit every head that fits, by arrival; the events to set once it is free."""
+        woken: list[Event] = []
+        heads = [(lane.queue[0].number, lane) for lane in self._busy]
+        heapq.heapify(heads)
+        while heads:
+            _, lane = heapq.heappop(heads)
+            ticket = lane.queue[0]
+            if ticket.asleep:
+                continue
+            due = self._try(now, ticket)
+            if ticket.permit is not None and lane.queue:
+                heapq.heappush(heads, (lane.queue[0].number, lane))
+            # A new head must set its own timer, and one that can be helped sooner must set it anew.
+            if ticket.event is not None and (ticket.permit is not None or due < ticket.due):
+                woken.append(ticket.event)
+                ticket.event = None
+        return woken
+
+    def _try(self, now: float, ticket: Ticket) -> float:
+        """Admit a head if it fits; else when to look again."""
+        lane, tokens, number = ticket.lane, ticket.tokens, ticket.number
+        wait = 0.0
+        for limit in lane.limits:
+            claims = limit.claims
+            behind = bool(claims) and claims[0].number < number
+            lacking = math.inf if behind else limit.wait(now, tokens)
+            if lacking > 0.0:
+                wait = max(wait, lacking)
+                if limit not in ticket.claimed:
+                    ticket.claimed.append(limit)
+                    insort(claims, ticket, key=_arrival)
+        if wait > 0.0:
+            return min(now + wait, ticket.expires)
+        self._remove(ticket)
+        ticket.permit = self._admit(now, lane, tokens)
+        return now
+
+    def _next(self, now: float, ticket: Ticket, event: Event) -> Refusal | Pause | None:
+        """Under the lock: what a waiter that was not admitted does; None when its time is over."""
+        lane, tokens = ticket.lane, ticket.tokens
+        if now >= ticket.expires:
+            return None
+        wait, asleep = math.inf, False
+        if lane.queue[0] is ticket:
+            wait, asleep = 0.0, True
+            for limit in ticket.claimed:
+                behind = limit.claims[0] is not ticket
+                lacking = math.inf if behind else limit.wait(now, tokens)
+                if not behind and (hopeless := self._hopeless(now, limit, tokens)):
+                    return hopeless
+                wait = max(wait, lacking)
+                if lacking > 0.0 and (behind or limit.elastic(now, tokens)):
+                    asleep = False
+        due = now + wait
+        if due > ticket.expires:
+            if asleep:
+                return None
+            due = ticket.expires
+        ticket.due, ticket.asleep, ticket.event = due, asleep, event
+        return Pause(due, asleep)
+
+    def _admit(self, now: float, lane: Lane, tokens: float) -> Permit:
+        self.admitted += 1
+        self.out += 1
+        return Permit(self, lane, now, tokens, [limit.take(now, tokens) for limit in lane.limits])
+
+    def _remove(self, ticket: Ticket) -> None:
+        lane = ticket.lane
+        if lane.queue[0] is not ticket:
+            lane.queue.remove(ticket)
+        else:
+            lane.queue.popleft()
+            if lane.queue:
+                lane.queue[0].due = math.inf  # now the head: whatever it waits for, it must look
+            else:
+                del self._busy[lane]
+        self.waiting -= 1
+        for limit in lane.limits:
+            limit.queued -= 1
+            limit.queued_tokens -= ticket.tokens
+        for limit in ticket.claimed:
+            limit.claims.remove(ticket)
+        ticket.claimed.clear()
+
+    def _refusal(self, now: float, lane: Lane, tokens: float, allowed: float) -> Refusal | None:
+        for limit in lane.limits:
+            if hopeless := self._hopeless(now, limit, tokens):
+                return hopeless
+        predicted = self._predict(now, lane, tokens)
+        if predicted > allowed or (allowed <= 0.0 and not self._fits(now, lane, tokens)):
+            return self._lacking(now, lane, tokens, "queue")
+        return None
+
+    def _hopeless(self, now: float, limit: Limit, tokens: float) -> Refusal | None:
+        """What no queueing would help."""
+        if limit.too_large(tokens) is not None:
+            return Refusal("too_large", math.inf, limit.name)
+        if isinstance(limit, LearntLimit):
+            wait = limit.wait(now, tokens)
+            if wait > QUOTA_SECONDS:
+                return Refusal("quota", wait, limit.name)
+        return None
+
+    def _fits(self, now: float, lane: Lane, tokens: float) -> bool:
+        return not lane.queue and all(
+            not limit.claims and limit.wait(now, tokens) <= 0.0 for limit in lane.limits
+        )
+
+    def _predict(self, now: float, lane: Lane, tokens: float) -> float:
+        return max(limit.predict(now, tokens) for limit in lane.limits)
+
+    def _lacking(self, now: float, lane: Lane, tokens: float, otherwise: RefusalReason) -> Refusal:
+        """A refusal that names the limit with the longest wait."""
+        worst = max(lane.limits, key=lambda limit: limit.predict(now, tokens))
+        reason: RefusalReason = worst.why(now, tokens)
+        if reason == "queue":
+            reason = otherwise
+        return Refusal(reason, worst.predict(now, tokens), worst.name)
+
+
+def wake(events: Sequence[Event]) -> None:
+    """Set events, outside every lock."""
+    for event in events:
+        event.set()
