@@ -103,6 +103,25 @@ def test_inside_retry_it_ends_the_retries(world: World) -> None:
     assert here.count == 2
 
 
+def test_the_same_faults_give_the_same_events_in_every_colour(make_world: World) -> None:
+    traces = []
+    for colour in ("blocking", "async", "simulated"):
+        here = make_world(
+            colour, [faults.status(500)] * 6 + [faults.status(401)], pipeline=["retry", "breaker"]
+        )
+        fails(here, 4)
+        sleep(here, 20.0)
+        fails(here, 2)
+        sleep(here, 60.0)
+        fails(here, 1)
+        breaker(here).reset()
+        here.chat()
+        traces.append(here.trace())
+    assert traces[0] == traces[1] == traces[2]
+    names = {step[0] for step in traces[0]}
+    assert {"BreakerTransition", "BreakerRejected", "CredentialRested", "CredentialResumed"} <= names
+
+
 @pytest.mark.parametrize(
     "fault",
     [
