@@ -49,7 +49,6 @@ _GRACE = 0.05
 """Seconds `close` waits for the framing's end of a response that is complete otherwise."""
 _LARGE = 1 << 20
 """Bytes from which aiohttp wants a body to be written piece by piece."""
-_MAX_HEADERS = 256
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -169,7 +168,6 @@ class AsyncTransport:
             auto_decompress=False,
             max_line_size=config.max_header_bytes,
             max_field_size=config.max_header_bytes,
-            max_headers=_MAX_HEADERS,
         )
         self._session._retry_connection = False
         self._loop = loop
@@ -252,9 +250,9 @@ class AsyncExchange:
         deadlines: Deadlines,
     ) -> None:
         received = response.headers
-        headers = {name.lower(): value for name, value in received.items()}
+        headers = {name.lower(): value.strip() for name, value in received.items()}
         if len(headers) != len(received):
-            headers = {name: ", ".join(received.getall(name)) for name in headers}
+            headers = {name: ", ".join(map(str.strip, received.getall(name))) for name in headers}
         self.head = HttpHead(response.status, headers, time.time())
         self._response: aiohttp.ClientResponse | None = response
         self._content = response.content
