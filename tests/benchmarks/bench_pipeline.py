@@ -76,7 +76,7 @@ def asynchronous(**options: Any) -> tuple[Callable[[int], None], Callable[[], No
 
 def main(count: int = 2000, rounds: int = 9) -> None:
     with Client(plugins=[("instant", Plugin())], **OPTIONS) as client:
-        stages = ", ".join(ring.spec.name for ring in client._engine.rings) or "none"
+        stages = ", ".join(ring.spec.name for ring in client._engine.parts.rings) or "none"
     made = {
         "blocking, no stage": blocking(pipeline=[]),
         "blocking, every installed stage": blocking(),

@@ -93,7 +93,7 @@ def test_no_error_path_shows_the_key(logged: list[str], name: str, streamed: boo
 
         async def call() -> None:
             async with AsyncClient(False, **options) as client:
-                clean(client, client._engine.provider("openai"), client._settings)
+                clean(client, client._engine.parts.provider("openai"), client._settings)
                 if not streamed:
                     await client.chat("openai/gpt-4o", "hi")
                     return
@@ -105,7 +105,7 @@ def test_no_error_path_shows_the_key(logged: list[str], name: str, streamed: boo
                 asyncio.run(call())
             else:
                 with Client(False, **options) as client:
-                    clean(client, client._engine.provider("openai"), client._settings)
+                    clean(client, client._engine.parts.provider("openai"), client._settings)
                     if streamed:
                         with client.stream("openai/gpt-4o", "hi") as stream:
                             stream.read()
@@ -191,7 +191,12 @@ def test_netrc_does_not_replace_our_authorization(tmp_path: Path, monkeypatch: p
 
 def test_what_holds_a_key_refuses_to_be_pickled() -> None:
     with Client(False, environ={}, providers=provider("http://127.0.0.1:9/v1")) as client:
-        for part in (client, client._settings, client._settings.redactor, client._engine.provider("openai")):
+        for part in (
+            client,
+            client._settings,
+            client._settings.redactor,
+            client._engine.parts.provider("openai"),
+        ):
             with pytest.raises(TypeError, match="holds secrets and cannot be pickled"):
                 pickle.dumps(part)
 

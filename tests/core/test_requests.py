@@ -56,6 +56,13 @@ def test_parts_are_text_image_or_passed_through() -> None:
     )
 
 
+def test_a_message_made_by_hand_has_its_parts_checked_too() -> None:
+    image = Image.from_bytes(PNG)
+    assert chat(Message("user", ("a", image))).messages[0].content == (Text("a"), image)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match=r"messages\[0\].content\[0\] must be"):
+        chat([Message("user", (3,))])  # type: ignore[arg-type]
+
+
 def test_tools_are_understood_in_openai_form_and_unknown_kinds_pass_through() -> None:
     function = {"name": "f", "description": "d", "parameters": {"type": "object"}}
     request = chat(tools=[{"type": "function", "function": function}, {"type": "web_search"}, Tool("g")])

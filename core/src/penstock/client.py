@@ -7,30 +7,19 @@ event loop; `SimulatedClient` runs them in virtual time. Everything else is shar
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from penstock.answers import (
-    Answer,
-    AsyncStream,
-    Embeddings,
-    Stream,
-    answer_from,
-    embeddings_from,
-    joined,
-)
-from penstock.errors import ConfigError, UsageError
-from penstock.redaction import Unpicklable
+from penstock.answers import Answer, AsyncStream, Embeddings, Stream
+from penstock.errors import UsageError
 from penstock.runtime import BlockingRuntime, Runtime, drive
+from penstock.surface import Surface
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from penstock.call import Call, Reply
-    from penstock.engine import Engine
     from penstock.events import Listener
     from penstock.http import Transport
     from penstock.responses import Model
@@ -39,123 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Surface(Unpicklable):
-    """What all clients do alike: build the engine, and turn arguments into calls."""
-
-    def __init__(
-        self,
-        config: str | Path | Mapping[str, Any] | Literal[False] | None,
-        arguments: Mapping[str, Any],
-        *,
-        profile: str | None,
-        plugins: Iterable[tuple[str, Any]],
-        listeners: Sequence[Listener],
-        environ: Mapping[str, str] | None,
-    ) -> None:
-        from penstock.config import Settings
-        from penstock.plugins import Plugins
-
-        self._closed = False
-        settings = Settings.load(
-            config,
-            profile=profile,
-            environ=os.environ if environ is None else environ,
-            arguments=arguments,
-        )
-        lists = settings.core.plugins
-        self._plugins = Plugins(allow=lists.allow, deny=lists.deny, extra=plugins)
-        self._settings = settings
-        self._listeners = tuple(listeners)
-
-    def _make_transport(self, colour: str) -> Transport:
-        from penstock.specs import TransportSpec
-
-        name = self._settings.core.transport
-        spec = self._plugins.need(TransportSpec, name, "transport")
-        create = spec.blocking if colour == "blocking" else spec.asynchronous
-        if create is None:
-            raise ConfigError(f"transport: {name!r} offers no {colour} transport")
-        return create(self._settings.section(name, spec.config))
-
-    def _make_engine(self, runtime: Runtime) -> Engine:
-        from penstock.engine import Engine
-
-        return Engine(self._settings, self._plugins, runtime, self._listeners)
-
-    _engine: Engine
-
-    def stage(self, name: str) -> Any:
-        """
-        A stage of the pipeline, for its statistics and manual control, such as `stage("breaker")`.
-
-        Raises:
-            PluginNotFoundError: no such stage in this client; lists those there are.
-        """
-        return self._engine.stage(name)
-
-    def provider(self, name: str) -> Any:
-        """
-        A provider instance, for what only it can do, such as `provider("ollama")`.
-
-        Raises:
-            ConfigError: it is not installed, or cannot be used.
-        """
-        provider = self._engine.provider(name)
-        return getattr(provider, "codec", provider)
-
-    async def _chat(self, model: str, messages: Any, given: dict[str, Any]) -> Answer:
-        shape = given.get("schema")
-        call, reply = await self._send_chat(model, messages, given, stream=False)
-        return answer_from(call, reply.response, shape)
-
-    async def _send_chat(
-        self, model: str, messages: Any, given: dict[str, Any], *, stream: bool
-    ) -> tuple[Call, Reply]:
-        from penstock.requests import chat_request
-
-        engine = self._engine
-        settings, options = self._split(given)
-        request = chat_request(model, messages, given, stream=stream)
-        call, proceed = engine.new_call(request, options=options, **settings)
-        return call, await engine.run(call, proceed)
-
-    async def _embed(self, model: str, inputs: Any, given: dict[str, Any]) -> Embeddings:
-        from penstock.requests import embed_request
-
-        settings, options = self._split(given)
-        request = embed_request(model, inputs, given)
-        deadline: float | None = None
-        parts: list[Embeddings] = []
-        for batch in self._engine.batches(request):
-            call, proceed = self._engine.new_call(batch, options=options, **settings)
-            # The time is the whole call's, whatever number of requests it takes.
-            deadline = call.deadline = call.deadline if deadline is None else deadline
-            reply = await self._engine.run(call, proceed)
-            parts.append(embeddings_from(call, reply.response))
-        return joined(parts)
-
-    async def _models(self, provider: str | None) -> tuple[Model, ...]:
-        return await self._engine.models(provider)
-
-    def _split(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """Take what is not the request's out of the keywords: call settings, options for stages."""
-        if self._closed:
-            raise UsageError(f"this {type(self).__name__} is closed")
-        settings: dict[str, Any] = {
-            name: given.pop(name) for name in ("timeout", "request_id") if name in given
-        }
-        names = self._engine.stage_names
-        options = {name: given.pop(name) for name in [*given] if name in names} or None
-        return settings, options
-
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True) and hasattr(self, "_engine"):
-            warnings.warn(
-                f"{type(self).__name__} was never closed", ResourceWarning, stacklevel=2, source=self
-            )
-
-
-class Client(_Surface):
+class Client(Surface):
     """
     The blocking client; safe to share between threads, and usable in a forked child.
 
@@ -262,7 +135,7 @@ class Client(_Surface):
         self.close()
 
 
-class _Awaitable(_Surface):
+class _Awaitable(Surface):
     """The surface of the clients whose methods are coroutines."""
 
     _started = False

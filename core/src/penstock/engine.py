@@ -1,39 +1,37 @@
 """
-What every client has inside, whatever its colour: plugins put together once, calls run many times.
+What every client has inside, whatever its colour: it runs calls.
 
-Building (once): load the plugins the configuration uses, validate every table, create providers, stages and
-listeners. Running (per call): find the compiled chain for the model's name, wrap it in hooks and events.
+For each call: find the compiled chain for the model's name, and wrap it in hooks and events. What the chains
+are made of is put together once, in `parts`.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from penstock import spans
-from penstock.budget import RetryBudget
-from penstock.call import NEVER, Call, Outcome, Reply, Target, Timeouts, tell
-from penstock.errors import CallError, ConfigError, InvalidRequestError, PluginNotFoundError
+from penstock.call import NEVER, Call, Outcome, Reply, Target, Timeouts
+from penstock.errors import CallError, ConfigError, InvalidRequestError
 from penstock.events import CallFinished, CallStarted
-from penstock.exchange import CodecProvider
 from penstock.messages import EmbedRequest, ModelsRequest
-from penstock.pipeline import Pipeline, Ring, in_slot_order
-from penstock.provider import Codec, Provider
+from penstock.parts import NOTHING, Parts
 from penstock.resolution import Resolver
-from penstock.specs import ListenerSpec, Proceed, ProviderSpec, Services, StageSpec, StoreSpec
+from penstock.specs import Proceed
 
 if TYPE_CHECKING:
     from penstock.config import Settings
-    from penstock.events import Event, Listener
+    from penstock.events import Listener
     from penstock.messages import Request
     from penstock.plugins import Plugins
     from penstock.responses import Model, ModelsResponse, Response
     from penstock.runtime import Runtime
 
 logger = logging.getLogger("penstock")
-NOTHING: frozenset[str] = frozenset()
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Entry:
 
 class Engine:
     """
-    The plugins of one client, put together.
+    Runs the calls of one client.
 
     Args:
         settings: the merged configuration.
@@ -65,132 +63,17 @@ class Engine:
     def __init__(
         self, settings: Settings, plugins: Plugins, runtime: Runtime, listeners: Sequence[Listener] = ()
     ) -> None:
-        self.settings = settings
-        self.plugins = plugins
         self.runtime = runtime
-        self._core = settings.core
-        self._timeouts: Timeouts = self._core.timeouts.limits()
-        self._listeners: tuple[Listener, ...] = tuple(listeners)
+        self.parts = Parts(settings, plugins, runtime, listeners)
+        self.resolver = Resolver(settings, plugins, self.parts.provider)
+        self._timeouts: Timeouts = settings.core.timeouts.limits()
+        self._listeners = self.parts.listeners
         self._spans = spans.SpanListener(settings.redactor)
-        self._providers: dict[str, Provider] = {}
-        self._budgets: dict[str, RetryBudget] = {}
-        self._stores: dict[str, Any] = {}
         self._entries: dict[tuple[str, frozenset[str]], Entry] = {}
-        self._load_plugins()
-        self.rings = self._make_rings()
-        self._stage_names = frozenset(ring.spec.name for ring in self.rings)
-        self._pipelines = {NOTHING: Pipeline(self.rings, self.provider)}
-        self._listeners += self._make_listeners()
-        self.resolver = Resolver(settings, plugins, self.provider)
-        for instance in settings.providers:
-            self.provider(instance)
-        order = self._core.pipeline or ()
+        order = settings.core.pipeline or ()
         self._pre = plugins.hooks("penstock_pre_request", order)
         self._post = plugins.hooks("penstock_post_response", order)
-        self._started: list[Any] = []
         self._closed = False
-
-    # Building
-
-    def _load_plugins(self) -> None:
-        core, plugins, settings = self._core, self.plugins, self.settings
-        if core.pipeline is None or not settings.providers:
-            plugins.load_all()
-        tables = settings.tables()
-        for name in tables:
-            plugins.load(name)
-        known = {name for name in tables if plugins.load(name)}
-        known |= {spec.name for spec in plugins.specs(StageSpec)}
-        settings.check_unknown(known)
-
-    def _make_rings(self) -> list[Ring]:
-        if self._core.pipeline is None:
-            specs = in_slot_order(self.plugins.specs(StageSpec))
-        else:
-            specs = [self.plugins.need(StageSpec, name, "pipeline") for name in self._core.pipeline]
-        return [Ring(spec, self.settings, self._services(spec.name)) for spec in specs]
-
-    def _make_listeners(self) -> tuple[Listener, ...]:
-        made = []
-        for spec in self.plugins.specs(ListenerSpec):
-            config = self.settings.section(spec.name, spec.config)
-            if getattr(config, "enabled", True):
-                made.append(spec.create(config, self._services(spec.name)))
-        return tuple(made)
-
-    def _services(self, name: str) -> Services:
-        return Services(
-            name=name,
-            runtime=self.runtime,
-            emit=self._emit,
-            redactor=self.settings.redactor,
-            retry_budget=self.retry_budget,
-            peek=self._peek,
-            store=self._store,
-        )
-
-    def _emit(self, event: Event) -> None:
-        tell(self._listeners, event)
-
-    def _peek(self, call: Call) -> CallError | None:
-        return self._pipelines[call.without].peek(call)
-
-    def _store(self, name: str) -> Any:
-        if name not in self._stores:
-            spec = self.plugins.need(StoreSpec, name, "store")
-            config = self.settings.section(name, spec.config)
-            self._stores[name] = spec.create(config, self._services(name))
-        return self._stores[name]
-
-    def retry_budget(self, provider: str) -> RetryBudget:
-        """The budget of extra attempts of a provider instance."""
-        budget = self._budgets.get(provider)
-        if budget is None:
-            fresh = RetryBudget(self._core.budget.policy(), self.runtime.now())
-            budget = self._budgets.setdefault(provider, fresh)
-        return budget
-
-    def provider(self, instance: str) -> Provider:
-        """
-        The provider of an instance name, created when it is first needed.
-
-        Raises:
-            ConfigError: it is not installed, or its configuration is wrong or lacks its key.
-        """
-        provider = self._providers.get(instance)
-        if provider is not None:
-            return provider
-        plugin = self.settings.providers.get(instance, instance)
-        spec = self.plugins.need(ProviderSpec, plugin, f"providers.{instance}")
-        config = self.settings.provider(instance, spec.config)
-        made = spec.create(config, self._services(instance))
-        if isinstance(made, Codec):
-            provider = CodecProvider(made, max_bytes=self._core.limits.max_response_bytes)
-        elif isinstance(made, Provider):
-            provider = made
-        else:
-            raise ConfigError(f"provider {plugin!r} created neither a Codec nor a Provider: {made!r}")
-        return self._providers.setdefault(instance, provider)
-
-    def stage(self, name: str) -> Any:
-        """
-        A stage of the pipeline, for its statistics and manual control.
-
-        Raises:
-            PluginNotFoundError: no such stage in this client; lists those there are.
-        """
-        for ring in self.rings:
-            if ring.spec.name == name:
-                return ring.stage
-        there = ", ".join(ring.spec.name for ring in self.rings) or "none"
-        raise PluginNotFoundError(f"no stage {name!r} in this client's pipeline; there are: {there}")
-
-    @property
-    def stage_names(self) -> frozenset[str]:
-        """The stages of the pipeline, by which a call may give them options."""
-        return self._stage_names
-
-    # Running
 
     def new_call(
         self,
@@ -207,13 +90,17 @@ class Engine:
             request: a checked request.
             options: what the caller says to single stages; False leaves a stage out.
             timeout: total seconds, or all limits.
-            request_id: the caller's id of the call.
+            request_id: the caller's id of the call: 1 to 128 letters, digits, `.`, `_` or `-`.
 
         Raises:
             InvalidRequestError: the model is nobody's, or a value is wrong; nothing was sent.
             ConfigError: the provider behind the model cannot be used.
         """
         runtime, timeouts, stream_deadline = self.runtime, self._timeouts, NEVER
+        if request_id is not None and _REQUEST_ID.fullmatch(request_id) is None:
+            raise InvalidRequestError(
+                "request_id must be 1 to 128 letters, digits, '.', '_' or '-'", param="request_id"
+            )
         without = NOTHING
         if options:
             without = frozenset(name for name, value in options.items() if value is False)
@@ -245,7 +132,7 @@ class Engine:
         entry = self._entries.get((request.model, NOTHING)) or self._enter(request.model, NOTHING)
         size = None
         if entry.target is not None:
-            size = getattr(self.provider(entry.target.provider), "max_inputs", None)
+            size = getattr(self.parts.provider(entry.target.provider), "max_inputs", None)
         if size is None or len(request.inputs) <= size:
             yield request
             return
@@ -253,10 +140,7 @@ class Engine:
             yield replace(request, inputs=request.inputs[first : first + size])
 
     def _enter(self, name: str, without: frozenset[str]) -> Entry:
-        pipeline = self._pipelines.get(without)
-        if pipeline is None:
-            rings = [ring for ring in self.rings if ring.spec.name not in without]
-            pipeline = self._pipelines[without] = Pipeline(rings, self.provider)
+        pipeline = self.parts.pipeline(without)
         routed = any(ring.stage.claims(name) for ring in pipeline.rings if hasattr(ring.stage, "claims"))
         target = None if routed else self.resolver.resolve(name)
         route = name if routed else None
@@ -352,7 +236,7 @@ class Engine:
 
     async def start(self) -> None:
         """Start stages, the innermost first; called once before the first call."""
-        for ring in reversed(self.rings):
+        for ring in reversed(self.parts.rings):
             for stage in ring.instances():
                 start = getattr(stage, "start", None)
                 if start is not None:
@@ -363,14 +247,7 @@ class Engine:
         if self._closed:
             return
         self._closed = True
-        parts = [stage for ring in self.rings for stage in ring.instances()]
-        for part in [
-            *parts,
-            *self._listeners,
-            *self._stores.values(),
-            *self._providers.values(),
-            self.runtime.transport,
-        ]:
+        for part in [*self.parts.closable(), self.runtime.transport]:
             close: Callable[[], Coroutine[Any, Any, None]] | None = getattr(part, "close", None)
             if close is None:
                 continue

@@ -27,9 +27,8 @@ Every error a caller can meet, and what the stages may do about each.
             ├── RateLimitError, OversizedRequestError, QueueFullError
             └── ServerError, OverloadedError, ConflictError, RequestTimeoutError
 
-The error table of the specification lives in the class attributes `retryable`, `retry_limit`,
-`throttled`, `counts`, `failover`, `cooldown` and `negative_ttl`, so a stage reads a decision and never
-inspects a status code.
+What a stage may do about an error is in its attributes `retryable`, `retry_limit`, `throttled`, `counts`,
+`failover`, `cooldown` and `negative_ttl`: it reads a decision and never inspects a status code.
 """
 
 from __future__ import annotations
@@ -90,8 +89,7 @@ class CallError(PenstockError):
         retry_after: seconds the other side (or a local stage) asked us to wait, or None.
         target: the provider and model of the attempt that failed, or None.
         attempts: every attempt of the call, oldest first; filled in when the error leaves the client.
-        tags: short words stages add to say why they let the error through, such as
-            `budget_exhausted`.
+        tags: short words stages add to say why they let the error through: `budget_exhausted`, ...
     """
 
     retryable: bool = False
@@ -142,11 +140,7 @@ class DeadlineExceeded(CallError, TimeoutError):
 
 
 class Rejection(CallError):
-    """
-    A local stage refused admission; nothing was sent.
-
-    Never retried on the same target, always eligible for failover.
-    """
+    """A local stage refused: nothing was sent, never retried on the same target, failover may go on."""
 
     failover: Failover = "yes"
 

@@ -243,8 +243,8 @@ class LimiterQueued(CallEvent):
     An attempt waits for room.
 
     Args:
-        reason: what lacks: `rate`, `tokens`, `concurrency`, `remaining` (by the server's word), `paused` (after a
-            429) or `queue` (others were first).
+        reason: what lacks: `rate`, `tokens`, `concurrency`, `remaining` (by the server's word), `paused`
+            (after a 429) or `queue` (others were first).
         limit: the name of the limit that lacks it.
         predicted: seconds the wait will probably take.
     """

@@ -11,7 +11,7 @@ import difflib
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -128,7 +128,7 @@ def _messages(messages: Any) -> tuple[Message, ...]:
     if isinstance(messages, str):
         checked: tuple[Message, ...] = (Message("user", messages),)
     elif isinstance(messages, Message):
-        checked = (messages,)
+        checked = (_message(messages, "messages[0]"),)
     else:
         checked = tuple(
             _plain_message(each) or _message(each, f"messages[{i}]")
@@ -152,7 +152,9 @@ def _plain_message(value: Any) -> Message | None:
 
 def _message(value: Any, place: str) -> Message:
     if isinstance(value, Message):
-        return value
+        if value.content is None or isinstance(value.content, str):
+            return value
+        return replace(value, content=_content(value.content, f"{place}.content"))
     if not isinstance(value, Mapping):
         raise _wrong(place, "a Message or a dict with 'role' and 'content'", value)
     role = value.get("role")

@@ -13,7 +13,6 @@ from penstock_cli.failure import REDACTOR
 
 if TYPE_CHECKING:
     from penstock import Client
-    from penstock.engine import Engine
     from penstock.events import Listener
 
 
@@ -45,10 +44,5 @@ def open_client(
     with Client(config, profile=profile, listeners=[listener] if listener is not None else []) as client:
         context = click.get_current_context(silent=True)
         if context is not None:
-            context.meta[REDACTOR] = engine_of(client).settings.redactor
+            context.meta[REDACTOR] = client.settings.redactor
         yield client
-
-
-def engine_of(client: Client) -> Engine:
-    """What is inside a client, for the commands that explain it; the one place that looks there."""
-    return client._engine

@@ -1,0 +1,169 @@
+"""
+What a client is made of: providers, stages, listeners and stores, created from the configuration.
+
+Everything the configuration names is created, and so checked, when the client is built; what only a model's
+name asks for (a provider nobody configured, the stages of a place) is created when it is first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from penstock.budget import RetryBudget
+from penstock.call import tell
+from penstock.errors import ConfigError, PluginNotFoundError
+from penstock.exchange import CodecProvider
+from penstock.pipeline import Pipeline, Ring, in_slot_order
+from penstock.provider import Codec, Provider
+from penstock.specs import ListenerSpec, ProviderSpec, Services, StageSpec, StoreSpec
+
+if TYPE_CHECKING:
+    from penstock.call import Call
+    from penstock.config import Settings
+    from penstock.errors import CallError
+    from penstock.events import Event, Listener
+    from penstock.plugins import Plugins
+    from penstock.runtime import Runtime
+
+NOTHING: frozenset[str] = frozenset()
+
+
+class Parts:
+    """
+    The parts of one client.
+
+    Args:
+        settings: the merged configuration.
+        plugins: what may be loaded.
+        runtime: the colour.
+        listeners: callables handed over in code, told before those of plugins.
+
+    Raises:
+        ConfigError: names the culprit and the fix.
+    """
+
+    def __init__(
+        self, settings: Settings, plugins: Plugins, runtime: Runtime, listeners: Sequence[Listener]
+    ) -> None:
+        self.settings = settings
+        self.plugins = plugins
+        self.runtime = runtime
+        self.listeners: tuple[Listener, ...] = tuple(listeners)
+        self._core = settings.core
+        self._providers: dict[str, Provider] = {}
+        self._budgets: dict[str, RetryBudget] = {}
+        self._stores: dict[str, Any] = {}
+        self._load_plugins()
+        self.rings = self._make_rings()
+        self.stage_names = frozenset(ring.spec.name for ring in self.rings)
+        self._pipelines = {NOTHING: Pipeline(self.rings, self.provider)}
+        self.listeners += self._make_listeners()
+        for instance in settings.providers:
+            self.provider(instance)
+
+    def pipeline(self, without: frozenset[str]) -> Pipeline:
+        """The pipeline without some stages; compiled once for each set of names."""
+        pipeline = self._pipelines.get(without)
+        if pipeline is None:
+            rings = [ring for ring in self.rings if ring.spec.name not in without]
+            pipeline = self._pipelines[without] = Pipeline(rings, self.provider)
+        return pipeline
+
+    def closable(self) -> list[Any]:
+        """Everything that may have a `close`, in the order to close it: from the outside in."""
+        stages = [stage for ring in self.rings for stage in ring.instances()]
+        return [*stages, *self.listeners, *self._stores.values(), *self._providers.values()]
+
+    def _load_plugins(self) -> None:
+        core, plugins, settings = self._core, self.plugins, self.settings
+        if core.pipeline is None or not settings.providers:
+            plugins.load_all()
+        tables = settings.tables()
+        for name in tables:
+            plugins.load(name)
+        known = {name for name in tables if plugins.load(name)}
+        known |= {spec.name for spec in plugins.specs(StageSpec)}
+        settings.check_unknown(known)
+
+    def _make_rings(self) -> list[Ring]:
+        if self._core.pipeline is None:
+            specs = in_slot_order(self.plugins.specs(StageSpec))
+        else:
+            specs = [self.plugins.need(StageSpec, name, "pipeline") for name in self._core.pipeline]
+        return [Ring(spec, self.settings, self._services(spec.name)) for spec in specs]
+
+    def _make_listeners(self) -> tuple[Listener, ...]:
+        made = []
+        for spec in self.plugins.specs(ListenerSpec):
+            config = self.settings.section(spec.name, spec.config)
+            if getattr(config, "enabled", True):
+                made.append(spec.create(config, self._services(spec.name)))
+        return tuple(made)
+
+    def _services(self, name: str) -> Services:
+        return Services(
+            name=name,
+            runtime=self.runtime,
+            emit=self._emit,
+            redactor=self.settings.redactor,
+            retry_budget=self.retry_budget,
+            peek=self._peek,
+            store=self._store,
+        )
+
+    def _emit(self, event: Event) -> None:
+        tell(self.listeners, event)
+
+    def _peek(self, call: Call) -> CallError | None:
+        return self.pipeline(call.without).peek(call)
+
+    def _store(self, name: str) -> Any:
+        if name not in self._stores:
+            spec = self.plugins.need(StoreSpec, name, "store")
+            config = self.settings.section(name, spec.config)
+            self._stores[name] = spec.create(config, self._services(name))
+        return self._stores[name]
+
+    def retry_budget(self, provider: str) -> RetryBudget:
+        """The budget of extra attempts of a provider instance."""
+        budget = self._budgets.get(provider)
+        if budget is None:
+            fresh = RetryBudget(self._core.budget.policy(), self.runtime.now())
+            budget = self._budgets.setdefault(provider, fresh)
+        return budget
+
+    def provider(self, instance: str) -> Provider:
+        """
+        The provider of an instance name, created when it is first needed.
+
+        Raises:
+            ConfigError: it is not installed, or its configuration is wrong or lacks its key.
+        """
+        provider = self._providers.get(instance)
+        if provider is not None:
+            return provider
+        plugin = self.settings.providers.get(instance, instance)
+        spec = self.plugins.need(ProviderSpec, plugin, f"providers.{instance}")
+        config = self.settings.provider(instance, spec.config)
+        made = spec.create(config, self._services(instance))
+        if isinstance(made, Codec):
+            provider = CodecProvider(made, max_bytes=self._core.limits.max_response_bytes)
+        elif isinstance(made, Provider):
+            provider = made
+        else:
+            raise ConfigError(f"provider {plugin!r} created neither a Codec nor a Provider: {made!r}")
+        return self._providers.setdefault(instance, provider)
+
+    def stage(self, name: str) -> Any:
+        """
+        A stage of the pipeline, for its statistics and manual control.
+
+        Raises:
+            PluginNotFoundError: no such stage in this client; lists those there are.
+        """
+        for ring in self.rings:
+            if ring.spec.name == name:
+                return ring.stage
+        there = ", ".join(ring.spec.name for ring in self.rings) or "none"
+        raise PluginNotFoundError(f"no stage {name!r} in this client's pipeline; there are: {there}")
