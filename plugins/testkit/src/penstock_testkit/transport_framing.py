@@ -188,7 +188,11 @@ class FramingConformance(Conformance):
 
     @pytest.mark.parametrize(
         ("encoding", "body"),
-        [("gzip", b"plain text"), ("gzip", gzip.compress(b"x" * 999)[:-9]), ("br", b"\x0b\x02\x80hello\x03")],
+        [
+            ("gzip", b"plain text"),
+            ("gzip", gzip.compress(b"x" * 999, mtime=0)[:-9]),
+            ("br", b"\x0b\x02\x80hello\x03"),
+        ],
     )
     def test_a_body_that_cannot_be_unpacked_is_a_transfer_error(self, encoding: str, body: bytes) -> None:
         with RawServer(
