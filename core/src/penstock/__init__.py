@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         RequestRejected,
         RequestTimeoutError,
         RequestTooLarge,
+        ResponseTooLarge,
         ServerError,
         StageSuspendedError,
         StreamInterrupted,
@@ -102,7 +103,7 @@ _HOMES = {
         "OutputValidationError OverloadedError OversizedRequestError PenstockError "
         "PermissionDeniedError PluginError PluginLoadError PluginNotFoundError ProviderError "
         "QueueFullError QuotaExceededError RateLimited RateLimitError Rejection RequestRejected "
-        "RequestTimeoutError RequestTooLarge ServerError StageSuspendedError StreamInterrupted "
+        "RequestTimeoutError RequestTooLarge ResponseTooLarge ServerError StageSuspendedError StreamInterrupted "
         "TransferError TransportError UnknownModelError UsageError"
     ),
     "hookspecs": "hookimpl",
@@ -171,6 +172,7 @@ __all__ = [
     "RequestRejected",
     "RequestTimeoutError",
     "RequestTooLarge",
+    "ResponseTooLarge",
     "Schema",
     "ServerError",
     "SimulatedClient",

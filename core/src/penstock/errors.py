@@ -19,6 +19,7 @@ Every error a caller can meet, and what the stages may do about each.
         └── ProviderError                 one attempt failed
             ├── TransportError            nothing usable came back
             │   ├── ConnectError, CertificateError, TransferError, AttemptTimeout, MalformedResponse
+            │   ├── ResponseTooLarge
             │   └── StreamInterrupted     cut after the commit point: carries the partial answer
             ├── InvalidRequestError       (also ValueError) 400/422, or refused before sending
             │   └── ContextLengthError, UnknownModelError
@@ -167,11 +168,8 @@ class RequestTooLarge(Rejection):
 
 class AllTargetsFailed(CallError):
     """
-    Every target of a route failed or was skipped.
-
-    Attributes:
-        errors: one error for each target, in the order they were tried.
-        retry_after: the smallest hint among them, in seconds.
+    Every target of a route failed or was skipped: `errors` has one for each, in the order they were tried,
+    and `retry_after` is the smallest hint among them, in seconds.
     """
 
     def __init__(self, message: str, errors: Sequence[CallError]) -> None:
@@ -227,6 +225,13 @@ class TransferError(TransportError):
     """The connection broke, or the peer spoke no HTTP, before the first event."""
 
 
+class ResponseTooLarge(TransportError):
+    """The answer has more bytes than allowed; it would have as many again."""
+
+    retryable = False
+    counts = False
+
+
 class AttemptTimeout(TransportError, TimeoutError):
     """One attempt took too long: connect, pool, first token, idle or attempt (see `phase`)."""
 
@@ -235,6 +240,7 @@ class AttemptTimeout(TransportError, TimeoutError):
     def __init__(self, message: str, *, phase: str) -> None:
         super().__init__(message, code=f"{phase}_timeout")
         self.phase = phase
+        self.counts = phase != "pool"  # our own pool being full says nothing about the server
 
 
 class MalformedResponse(TransportError):
@@ -334,12 +340,7 @@ class ContentFilterError(ProviderError):
 
 
 class OutputValidationError(ProviderError):
-    """
-    The answer does not fit the schema that was asked for.
-
-    Attributes:
-        answer: the whole answer, so that nothing is lost.
-    """
+    """The answer does not fit the schema that was asked for; `answer` holds it, so nothing is lost."""
 
     def __init__(self, message: str, *, answer: Answer) -> None:
         super().__init__(message)

@@ -334,8 +334,8 @@ class CacheLookup(CallEvent):
     What the cache had for a call; once for every call that passes it.
 
     Args:
-        result: `hit`, `stale` (an expired answer was given), `miss` (upstream is asked), `bypass` (the cache has
-            nothing to do with the call) or `error` (the store failed; upstream is asked).
+        result: `hit`, `stale` (an expired answer was given), `miss` (upstream is asked), `bypass` (the cache
+            has nothing to do with the call) or `error` (the store failed; upstream is asked).
         reason: of a hit `fresh`, `coalesced` (another call's answer) or `negative` (a remembered error); of a
             stale one `revalidating` or `error`; of a miss `absent`, `expired` or `refresh`; of a bypass
             `sampled`, `not_selected`, `kind` or `unhashable`; of an error `store`.
@@ -372,8 +372,8 @@ class CacheNotStored(CallEvent):
 
     Args:
         key: a hash.
-        reason: `incomplete` (cut, broken or left early), `empty`, `error` (inside the answer), `ttl` (the call
-            said 0), `invalidated` (cleared meanwhile) or `unstorable`.
+        reason: `incomplete` (cut, broken or left early), `empty`, `error` (inside the answer), `ttl` (the
+            call said 0), `invalidated` (cleared meanwhile) or `unstorable`.
     """
 
     key: str

@@ -97,7 +97,8 @@ class Exchange(Protocol):
 
         Raises:
             AttemptTimeout: nothing arrived before the clock read `due` (phase "read").
-            TransferError: the connection broke, or the body was longer than allowed.
+            TransferError: the connection broke.
+            ResponseTooLarge: the body is longer than allowed.
         """
 
     async def read_all(self, due: float) -> bytes:
@@ -120,14 +121,16 @@ class Transport(Protocol):
         """
         Send the request and wait for the head of the response.
 
-        Redirects are never followed, environment proxies and netrc never consulted, and nothing is
-        sent twice (a stale pooled connection may be replaced before any byte was written).
+        Redirects are never followed, netrc is never consulted, the environment's proxies at most when the
+        transport is made, and nothing is sent twice (a stale pooled connection may be replaced before any
+        byte was written).
 
         Raises:
             ConnectError: not connected (CertificateError when the certificate was refused).
             AttemptTimeout: phase "connect", "pool" or "read".
             TransferError: the connection broke after the request was written.
             InvalidRequestError: a header or URL that cannot be sent.
+            UsageError: the transport is closed, or belongs to another event loop.
         """
 
     async def close(self) -> None:

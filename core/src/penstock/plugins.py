@@ -118,6 +118,10 @@ class Plugins:
                 raise
             except PluginLoadError as error:
                 logger.warning("%s; left out", error)
+                # It is kept for whoever asks by name; its frames would keep the half-built client alive.
+                for kept in (error, error.__cause__):
+                    if kept is not None:
+                        kept.__traceback__ = None
 
     def load(self, name: str) -> bool:
         """

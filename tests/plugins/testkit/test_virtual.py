@@ -13,6 +13,7 @@ from penstock.errors import (
     AttemptTimeout,
     ConnectError,
     InvalidRequestError,
+    ResponseTooLarge,
     TransferError,
     UsageError,
 )
@@ -135,7 +136,7 @@ def test_a_body_framed_by_the_connection_may_end_with_it(blocking: Build, limits
 def test_a_body_longer_than_allowed_is_refused(blocking: Build, limits: MakeLimits) -> None:
     runtime = blocking(Simulator([faults.oversized()]))
     exchange = drive(runtime.transport.send(post(), limits(max_bytes=1_000_000)))
-    with pytest.raises(TransferError, match="1000000 bytes"):
+    with pytest.raises(ResponseTooLarge, match="1000000 bytes"):
         drive(exchange.read_all(NEVER))
 
 

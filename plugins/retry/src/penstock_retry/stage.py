@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from penstock.errors import CallError
+from penstock.errors import BreakerOpen, CallError
 from penstock.events import RetryScheduled, RetryStopped
 from penstock_retry.config import RetryConfig
 from penstock_retry.policy import RetryPolicy, Stop
 
 if TYPE_CHECKING:
-    from penstock.budget import RetryBudget
     from penstock.call import Call, Reply
     from penstock.specs import Proceed, Services
+
+
+StopReason: TypeAlias = Literal["exhausted", "denied", "hint_too_long", "deadline", "breaker_open"]
 
 
 def policy_of(config: RetryConfig) -> RetryPolicy:
@@ -37,6 +39,7 @@ class RetryStage:
         self._config = config
         self._policy = policy_of(config)
         self._budget = services.retry_budget
+        self._peek = services.peek
 
     async def __call__(self, call: Call, proceed: Proceed) -> Reply:
         runtime = call.runtime
@@ -60,23 +63,29 @@ class RetryStage:
                 dice=runtime.random(),
             )
             if isinstance(decision, Stop):
-                if decision.reason is not None and call.listeners:
-                    call.emit(RetryStopped(runtime.now(), call, failure, decision.reason))
+                self._stopped(call, failure, decision.reason)
                 raise failure
-            self._withdraw(budget, call, failure)
+            if self._is_open(call, decision.delay):
+                self._stopped(call, failure, "breaker_open")
+                raise failure
+            if not budget.withdraw(runtime.now()):
+                failure.tag("budget_exhausted")
+                self._stopped(call, failure, "denied")
+                raise failure
             if call.listeners:
                 call.emit(RetryScheduled(runtime.now(), call, failure, decision.delay, decision.hint))
             await runtime.sleep(decision.delay)
             call.retry_delay = decision.delay
 
-    def _withdraw(self, budget: RetryBudget, call: Call, failure: CallError) -> None:
-        now = call.runtime.now()
-        if budget.withdraw(now):
-            return
-        failure.tag("budget_exhausted")
-        if call.listeners:
-            call.emit(RetryStopped(now, call, failure, "denied"))
-        raise failure
+    def _is_open(self, call: Call, delay: float) -> bool:
+        """Whether the breaker would still refuse after the wait: better the error that opened it, and now."""
+        refusal = self._peek(call)
+        return isinstance(refusal, BreakerOpen) and (refusal.retry_after or 0.0) > delay
+
+    @staticmethod
+    def _stopped(call: Call, failure: CallError, reason: StopReason | None) -> None:
+        if reason is not None and call.listeners:
+            call.emit(RetryStopped(call.runtime.now(), call, failure, reason))
 
     def _own_policy(self, given: Any) -> RetryPolicy:
         from pydantic import ValidationError

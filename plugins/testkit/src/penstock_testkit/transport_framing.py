@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 
-from penstock.errors import TransferError
+from penstock.errors import ResponseTooLarge, TransferError
 from penstock.http import Transport
 from penstock_testkit.raw_server import Connection, RawServer, serve
 from penstock_testkit.transport_scenarios import (
@@ -176,7 +176,7 @@ class FramingConformance(Conformance):
                 await exchange.close()
 
         behaviour = serve(lambda c, r: c.answer(packed, headers=f"content-encoding: {encoding}\r\n"))
-        with RawServer(behaviour) as server, pytest.raises(TransferError, match="1000000 bytes"):
+        with RawServer(behaviour) as server, pytest.raises(ResponseTooLarge, match="1000000 bytes"):
             self.run(scenario)
         assert read <= 1_000_000
 
@@ -184,7 +184,7 @@ class FramingConformance(Conformance):
         with RawServer(serve(lambda c, r: c.answer(bytes(5000)))) as server:
             _, body = self.run(lambda t: fetch(t, server.url, limits(max_bytes=5000)))
             assert len(body) == 5000
-            self.fails_with(TransferError, server.url, limits(max_bytes=4999))
+            self.fails_with(ResponseTooLarge, server.url, limits(max_bytes=4999))
 
     @pytest.mark.parametrize(
         ("encoding", "body"),

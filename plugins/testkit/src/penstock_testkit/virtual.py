@@ -16,6 +16,7 @@ from penstock.errors import (
     ConnectError,
     InvalidRequestError,
     ProviderError,
+    ResponseTooLarge,
     TransferError,
     UsageError,
 )
@@ -145,7 +146,7 @@ class SimulatedExchange:
             return b""
         self._received += len(step.data)
         if self._received > self._max_bytes:
-            raise self._fail(TransferError(f"the body is longer than {self._max_bytes} bytes"))
+            raise self._fail(ResponseTooLarge(f"the body is longer than {self._max_bytes} bytes"))
         return step.data
 
     async def read_all(self, due: float) -> bytes:

@@ -31,7 +31,15 @@ from penstock.errors import InvalidRequestError, UsageError
 from penstock.http import HttpHead
 from penstock_wire.connector import Connector, LimitReached, Progress, progress
 from penstock_wire.deadlines import Deadlines
-from penstock_wire.failures import HEAD_TOO_LARGE, broken, not_connected, reason, timed_out, tunnel_refused
+from penstock_wire.failures import (
+    HEAD_TOO_LARGE,
+    broken,
+    not_connected,
+    reason,
+    timed_out,
+    too_large,
+    tunnel_refused,
+)
 from penstock_wire.fields import HeaderMemory
 from penstock_wire.inflate import MalformedBody, inflater
 from penstock_wire.proxies import Proxies
@@ -276,7 +284,7 @@ class AsyncExchange:
         self._left -= len(data)
         if self._left < 0:
             self._sound = False
-            raise broken(self._shown, f"the body has more than the {self._max_bytes} bytes allowed")
+            raise too_large(self._shown, self._max_bytes)
         return data
 
     async def read_all(self, due: float) -> bytes:

@@ -25,7 +25,7 @@ from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
 
 from penstock.errors import UsageError
 from penstock.http import HttpHead
-from penstock_wire.failures import broken, not_connected, reason, timed_out
+from penstock_wire.failures import broken, not_connected, reason, timed_out, too_large
 from penstock_wire.fields import HeaderMemory
 from penstock_wire.incoming import Incoming, ProtocolError
 from penstock_wire.inflate import MalformedBody, inflater
@@ -298,9 +298,7 @@ class BlockingExchange:
         self._left -= len(data)
         if self._left < 0:
             self._sound = False
-            raise broken(
-                self._route.address.shown, f"the body has more than the {self._max_bytes} bytes allowed"
-            )
+            raise too_large(self._route.address.shown, self._max_bytes)
         return data
 
     async def close(self, *, reuse: bool = False) -> None:

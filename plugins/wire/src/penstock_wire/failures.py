@@ -12,7 +12,13 @@ import re
 import socket
 import ssl
 
-from penstock.errors import AttemptTimeout, CertificateError, ConnectError, TransferError
+from penstock.errors import (
+    AttemptTimeout,
+    CertificateError,
+    ConnectError,
+    ResponseTooLarge,
+    TransferError,
+)
 
 HEAD_TOO_LARGE = "the head of the response is larger than allowed (max_header_bytes)"
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
@@ -50,6 +56,11 @@ def tunnel_refused(shown: str, status: int) -> ConnectError:
 def broken(shown: str, why: str) -> TransferError:
     """The exchange broke after the request was written."""
     return TransferError(f"{shown}: {why}")
+
+
+def too_large(shown: str, max_bytes: int) -> ResponseTooLarge:
+    """The body has more bytes than the call allows."""
+    return ResponseTooLarge(f"{shown}: the body has more than the {max_bytes} bytes allowed")
 
 
 def reason(error: BaseException) -> str:

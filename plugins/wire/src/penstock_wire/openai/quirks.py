@@ -27,6 +27,7 @@ class Quirks:
         embedding_format: the `encoding_format` to ask for; None leaves it to the server.
         max_inputs: how many texts one embedding request takes; OpenAI's own limit is 2048.
         renamed: pairs of a field's usual name and the server's own for it.
+        foreign_extras: further fields of messages that only other servers know and this one refuses.
     """
 
     reasoning_fields: tuple[str, ...] = ("reasoning_content", "reasoning")
@@ -38,6 +39,7 @@ class Quirks:
     embedding_format: Literal["base64", "float"] | None = None
     max_inputs: int | None = 2048
     renamed: tuple[tuple[str, str], ...] = ()
+    foreign_extras: frozenset[str] = frozenset()
 
 
 def reasons(model: str) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.messages import ChatRequest, EmbedRequest, Image, Message, RawPart, Schema, Text, Tool
+from penstock.messages import ChatRequest, EmbedRequest, Image, Message, RawPart, Schema, Text, Tool, ToolCall
 from penstock_wire.jsonbytes import dumps
+from penstock_wire.openai.extras import sent_back
 from penstock_wire.openai.quirks import Quirks, reasons
 from penstock_wire.openai.schema import strict_schema
 
@@ -95,19 +96,23 @@ def _message(message: Message, quirks: Quirks) -> dict[str, Any]:
     if message.name is not None:
         encoded["name"] = message.name
     if message.tool_calls:
-        encoded["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                # Several servers parse it, and "" is no JSON.
-                "function": {"name": call.name, "arguments": call.arguments or "{}"},
-            }
-            for call in message.tool_calls
-        ]
+        encoded["tool_calls"] = [_call(call, quirks) for call in message.tool_calls]
     if message.tool_call_id is not None:
         encoded["tool_call_id"] = message.tool_call_id
     if message.extra:
-        encoded.update(message.extra)
+        encoded.update(sent_back(message.extra, quirks.foreign_extras))
+    return encoded
+
+
+def _call(call: ToolCall, quirks: Quirks) -> dict[str, Any]:
+    if call.extra.get("type") == "custom":
+        encoded: dict[str, Any] = {"id": call.id, "custom": {"name": call.name, "input": call.arguments}}
+    else:
+        # Several servers parse the arguments, and "" is no JSON.
+        function = {"name": call.name, "arguments": call.arguments or "{}"}
+        encoded = {"id": call.id, "type": "function", "function": function}
+    if call.extra:
+        encoded.update(sent_back(call.extra, quirks.foreign_extras))
     return encoded
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.messages import EMPTY
 from penstock.responses import ChatResponse, Choice, FinishReason, Usage
+from penstock_wire.openai.extras import message_extras
 from penstock_wire.openai.quirks import Quirks
 from penstock_wire.openai.think import ThinkSplitter
 from penstock_wire.openai.tool_calls import whole_calls
@@ -156,12 +158,14 @@ def _choice(choice: dict[str, Any], quirks: Quirks) -> Choice:
         text, reasoning = text + more_text, reasoning + more_reasoning
     refusal = message.get("refusal")
     normal, raw = finish_reason(choice.get("finish_reason"))
+    calls = whole_calls(message)
     return Choice(
         text=text,
         reasoning=reasoning,
         refusal=refusal if isinstance(refusal, str) else "",
-        tool_calls=whole_calls(message),
+        tool_calls=calls,
         finish_reason=normal,
         raw_finish_reason=raw,
         logprobs=choice.get("logprobs"),
+        extra=message_extras(message, quirks.reasoning_fields, called=bool(calls)) or EMPTY,
     )

@@ -1,77 +1,44 @@
 """
 From the events of a streamed chat completion to chunks.
 
-Rules
-1. `error` is looked for before `choices`, in every event; the chunks before it are given out first.
-2. A choice is whole after a non-empty finish reason; `[DONE]` and the end of the bytes prove nothing.
-   Reading goes on after it, for the usage; a repeated finish reason is told once.
+Rules, beside those of `framing.py`
+1. `error` is looked for before `choices`.
+2. A choice is whole after a non-empty finish reason. Reading goes on after it, for the usage; a repeated
+   finish reason is told once.
 3. The last usage wins. Events without content, usage or a finish reason make no chunk.
-4. Data that is no JSON object is skipped (keep-alives are sent as data); a broken object is malformed,
-   except in an event whose end never came: there it is a cut.
-5. A server that answers a streamed request with one document (an error, or JSON without framing) is
-   recognised by the first byte and read whole.
+4. The further fields of a message are told whole, on the event that finishes the choice; audio also as it
+   comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import ProviderError, StreamInterrupted
-from penstock.responses import Chunk, ToolCallDelta, chunks_of
-from penstock_wire.errors import embedded_error, malformed, upstream_id
+from penstock.responses import Chunk, ToolCallDelta
 from penstock_wire.faults import carries_error
-from penstock_wire.jsonbytes import loads, loads_first
+from penstock_wire.openai.extras import MessageExtras, has_more
+from penstock_wire.openai.framing import FramedDecoder
 from penstock_wire.openai.quirks import Quirks
 from penstock_wire.openai.response import content_of, extra_of, finish_reason, reasoning_of, usage_of
 from penstock_wire.openai.think import ThinkSplitter
 from penstock_wire.openai.tool_calls import ToolCallResolver
-from penstock_wire.sse import MAX_EVENT_BYTES, SSEDecoder
+from penstock_wire.sse import MAX_EVENT_BYTES
 
 if TYPE_CHECKING:
     from penstock.http import HttpHead
     from penstock.responses import ChatResponse
 
-_BOM = b"\xef\xbb\xbf"
 
-
-class ChatStreamDecoder:
+class ChatStreamDecoder(FramedDecoder):
     """
-    Decodes one streamed answer; see `penstock.provider.StreamDecoder`.
+    Decodes one streamed chat completion; arguments as for `FramedDecoder`.
 
     Args:
-        head: the head of the response.
         quirks: how the server deviates.
-        whole: reads a document that came without framing; raises as a codec's `decode` does.
-        who: the provider's name, for messages.
-        redact: masks secrets in the server's words.
-        max_event_bytes: how large one event may be.
-
-    Attributes:
-        extra: further top-level fields, as in `ChatResponse.extra`.
-        upstream_id: the provider's request id, from the head.
     """
 
-    __slots__ = (
-        "_document",
-        "_failed",
-        "_fields",
-        "_finished",
-        "_head",
-        "_redact",
-        "_sse",
-        "_start",
-        "_thinking",
-        "_tools",
-        "_who",
-        "_whole",
-        "complete",
-        "ended",
-        "extra",
-        "id",
-        "model",
-        "upstream_id",
-    )
+    __slots__ = ("_extras", "_fields", "_finished", "_thinking", "_tools")
 
     def __init__(
         self,
@@ -83,105 +50,12 @@ class ChatStreamDecoder:
         redact: Callable[[str], str],
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
-        self.complete = False
-        self.ended = False
-        self.model = ""
-        self.id = ""
-        self.extra: dict[str, Any] = {}
-        self.upstream_id = upstream_id(head.headers)
-        self._head = head
-        self._who = who
-        self._redact = redact
+        super().__init__(head, whole=whole, who=who, redact=redact, max_event_bytes=max_event_bytes)
         self._fields = quirks.reasoning_fields
-        self._whole = whole
-        self._sse = SSEDecoder(max_event_bytes=max_event_bytes, flush=True)
-        self._start: bytes | None = b""  # white space before the first byte that tells; None once told
-        self._document: list[bytes] | None = None  # the pieces of an unframed answer
         self._finished: dict[int, bool] = {}
         self._tools: dict[int, ToolCallResolver] = {}
+        self._extras: dict[int, MessageExtras] = {}
         self._thinking: dict[int, ThinkSplitter] | None = {} if quirks.think_tags else None
-        self._failed = False
-
-    def feed(self, data: bytes) -> Iterable[Chunk]:
-        """The chunks these bytes complete; raises as the protocol says."""
-        if self.ended:
-            return ()
-        if self._start is not None:
-            data = self._recognise(data)
-        if self._document is not None:
-            self._document.append(data)
-            return ()
-        chunks: list[Chunk] = []
-        try:
-            for text, kind in self._sse.feed(data):
-                if text[:1] == "{":
-                    try:
-                        payload = loads(text)
-                    except ValueError:
-                        raise self._malformed("broken JSON in its stream", text) from None
-                    self._take(payload, kind, chunks)
-                elif self._mark(text, kind):
-                    break
-        except ProviderError as error:
-            return self._fail(chunks, error)
-        return chunks
-
-    def close(self) -> Iterable[Chunk]:
-        """The chunks that only the end completes; StreamInterrupted when the answer is not whole."""
-        if self._failed:
-            return ()
-        chunks: list[Chunk] = []
-        try:
-            if self._document is not None:
-                self._take_document(chunks)
-            elif not self.ended:
-                self._take_last(chunks)
-        except ProviderError as error:
-            return self._fail(chunks, error)
-        self._flush(chunks)
-        self.ended = True
-        if not self.complete:
-            cut = StreamInterrupted(
-                f"{self._who}: the stream ended without a finish reason", status=self._head.status
-            )
-            return self._fail(chunks, cut)
-        return chunks
-
-    def _fail(self, chunks: list[Chunk], error: ProviderError) -> Iterator[Chunk]:
-        """Raise now, or after what came before the error."""
-        self._failed = self.ended = True
-        if not chunks:
-            raise error
-        return _then_raise(chunks, error)
-
-    def _recognise(self, data: bytes) -> bytes:
-        """Tell framing from a document by the first byte that is not white space."""
-        seen = (self._start or b"") + data
-        bare = seen.removeprefix(_BOM).lstrip()
-        if not bare or _BOM.startswith(bare):
-            self._start = seen
-            return b""
-        self._start = None
-        if bare[0] in b"{[<":
-            self._document = []
-        return seen
-
-    def _mark(self, text: str, kind: str | None) -> bool:
-        """Data that begins with no brace; whether it is `[DONE]`."""
-        text = text.strip()
-        if text == "[DONE]":
-            self.ended = True
-            return True
-        if kind == "error" and text:
-            raise self._error(text)
-        if text[:1] == "[":
-            try:
-                payload = loads(text)
-            except ValueError:
-                return False
-            if carries_error(payload):
-                raise self._error(payload)
-        return False
 
     def _take(self, payload: dict[str, Any], kind: str | None, chunks: list[Chunk]) -> None:
         choices = payload.get("choices")
@@ -252,14 +126,28 @@ class ChatStreamDecoder:
         if not isinstance(refusal, str):
             refusal = ""
         logprobs = choice.get("logprobs")
-        if not (text or reasoning or calls or finished or refusal or logprobs is not None):
+        extra = None
+        if finished or reasoning or (len(delta) > 1 and has_more(delta)):
+            extra = self._more(index, delta, finished)
+        if not (text or reasoning or calls or finished or refusal or logprobs is not None or extra):
             return None
-        chunk = Chunk(text, reasoning, refusal, calls, choice=index, logprobs=logprobs)
+        chunk = Chunk(text, reasoning, refusal, calls, choice=index, logprobs=logprobs, extra=extra)
         if finished:
             self._finished[index] = True
             self.complete = all(self._finished.values())
             chunk.finish_reason, chunk.raw_finish_reason = finish_reason(raw)
         return chunk
+
+    def _more(self, index: int, delta: dict[str, Any], finished: bool) -> dict[str, Any] | None:
+        """What the event tells of further fields: all of them with the finish, and what comes after it."""
+        extras = self._extras.get(index)
+        if extras is None:
+            extras = self._extras[index] = MessageExtras(self._fields)
+        extras.take(delta)
+        if finished or self._finished[index]:
+            return extras.told(called=index in self._tools)
+        # Whoever plays audio cannot wait for its end.
+        return {"audio": delta["audio"]} if delta.get("audio") else None
 
     def _calls(self, index: int, delta: dict[str, Any]) -> list[ToolCallDelta]:
         pieces = delta.get("tool_calls")
@@ -287,37 +175,12 @@ class ChatStreamDecoder:
         return text, reasoning
 
     def _flush(self, chunks: list[Chunk]) -> None:
-        """What the splitters still hold of choices that were cut."""
+        """What is still held of choices that were cut."""
         for index, splitter in (self._thinking or {}).items():
             text, reasoning = splitter.flush()
             if text or reasoning:
                 chunks.append(Chunk(text, reasoning, choice=index))
-
-    def _take_last(self, chunks: list[Chunk]) -> None:
-        """An event whose blank line never came; half an object is where the stream was cut."""
-        for text, kind in self._sse.close():
-            if text[:1] != "{":
-                self._mark(text, kind)
-                continue
-            try:
-                payload = loads_first(text)
-            except ValueError:
-                continue
-            self._take(payload, kind, chunks)
-
-    def _take_document(self, chunks: list[Chunk]) -> None:
-        response = self._whole(b"".join(self._document or ()))
-        self.model, self.id, self.extra = response.model, response.id, dict(response.extra)
-        self.complete = True
-        chunks.extend(chunks_of(response))
-
-    def _error(self, payload: Any) -> ProviderError:
-        return embedded_error(payload, self._head, who=self._who, redact=self._redact)
-
-    def _malformed(self, reason: str, text: str) -> ProviderError:
-        return malformed(reason, text, self._head, who=self._who, redact=self._redact)
-
-
-def _then_raise(chunks: list[Chunk], error: ProviderError) -> Iterator[Chunk]:
-    yield from chunks
-    raise error
+        for index, extras in self._extras.items():
+            extra = None if self._finished[index] else extras.told(called=index in self._tools)
+            if extra:
+                chunks.append(Chunk(extra=extra, choice=index))

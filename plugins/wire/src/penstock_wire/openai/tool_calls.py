@@ -3,16 +3,18 @@ Which tool call a piece belongs to, and what a whole one says.
 
 Rule, in this order: a known id; else the index; else the current call. A new id is a new call, also on an
 index that is taken (Ollama's /v1 gives every parallel call index 0). Index, id and type may be missing, a
-continuation's id may be "" or null, and arguments may come as an object instead of its text.
+continuation's id may be "" or null, and arguments may come as an object instead of its text. What else a
+call carries (Gemini's thought signature) is kept with it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from penstock.messages import ToolCall
+from penstock.messages import EMPTY, ToolCall
 from penstock.responses import ToolCallDelta
 from penstock_wire.jsonbytes import dumps
+from penstock_wire.openai.extras import call_extras
 
 
 class ToolCallResolver:
@@ -36,16 +38,19 @@ class ToolCallResolver:
             name, arguments = _function(piece)
             call_id = piece.get("id")
             index = piece.get("index")
-            if not (name or arguments or (call_id and isinstance(call_id, str))):
+            extra = call_extras(piece)
+            if not (name or arguments or (call_id and isinstance(call_id, str))) and (
+                extra is None or self._current < 0
+            ):
                 continue
-            found.append(
-                self.resolve(
-                    call_id if isinstance(call_id, str) else "",
-                    index if type(index) is int else None,
-                    name,
-                    arguments,
-                )
+            delta = self.resolve(
+                call_id if isinstance(call_id, str) else "",
+                index if type(index) is int else None,
+                name,
+                arguments,
             )
+            delta.extra = extra
+            found.append(delta)
         return found
 
     def resolve(self, id: str, index: int | None, name: str, arguments: str) -> ToolCallDelta:
@@ -92,7 +97,8 @@ def whole_calls(message: dict[str, Any]) -> tuple[ToolCall, ...]:
         for piece in pieces:
             if isinstance(piece, dict):
                 call_id = piece.get("id")
-                calls.append(ToolCall(call_id if isinstance(call_id, str) else "", *_function(piece)))
+                call_id = call_id if isinstance(call_id, str) else ""
+                calls.append(ToolCall(call_id, *_function(piece), call_extras(piece) or EMPTY))
     if not calls and isinstance(message.get("function_call"), dict):
         calls.append(ToolCall("", *_function({"function": message["function_call"]})))
     return tuple(calls)

@@ -1,0 +1,62 @@
+"""The retry stage among its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from penstock import ServerError
+from penstock.events import RetryStopped
+from penstock_testkit import faults
+
+World = Callable[..., Any]
+
+
+def test_a_breaker_that_its_failures_opened_ends_the_retries_with_their_own_error(world: World) -> None:
+    here = world(
+        [faults.status(500)] * 9,
+        pipeline=["retry", "breaker"],
+        retry={"max_attempts": 6},
+        breaker={"consecutive_failures": 2},
+    )
+    with pytest.raises(ServerError) as caught:
+        here.chat()
+    assert here.count == 2
+    assert caught.value.status == 500
+    assert [event.reason for event in here.events if isinstance(event, RetryStopped)] == ["breaker_open"]
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 5])
+def test_the_configured_number_of_attempts_is_made(world: World, attempts: int) -> None:
+    here = world([faults.status(500)] * 9, retry={"max_attempts": attempts})
+    with pytest.raises(ServerError):
+        here.chat()
+    assert here.count == attempts
+    stopped = [event.reason for event in here.events if isinstance(event, RetryStopped)]
+    assert stopped == ["exhausted"]
+
+
+def test_targets_may_have_numbers_of_their_own(world: World) -> None:
+    here = world([faults.status(500)] * 9, retry={"targets": {"openai/gpt-4*": {"max_attempts": 1}}})
+    with pytest.raises(ServerError):
+        here.chat(model="openai/gpt-4o")
+    assert here.count == 1
+    with pytest.raises(ServerError):
+        here.chat(model="openai/o3")
+    assert here.count == 1 + 3
+
+
+def test_max_retries_counts_retries_and_not_attempts(world: World) -> None:
+    here = world([faults.status(500)] * 9, environ={"MAX_RETRIES": "1"})
+    with pytest.raises(ServerError):
+        here.chat()
+    assert here.count == 2
+
+
+def test_a_stage_that_is_switched_off_is_absent(world: World) -> None:
+    here = world([faults.status(500)], retry=False)
+    with pytest.raises(ServerError):
+        here.chat()
+    assert here.count == 1
