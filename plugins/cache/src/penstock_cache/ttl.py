@@ -1,0 +1,74 @@
+"""
+How long an answer stays fresh: one pure function of what was asked and what came back.
+
+Another rule is `[cache] ttl_rule = "package.module:function"` with the arguments of `content_ttl`; a fixed
+`ttl`, in the configuration or on the call, goes before either.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+from penstock.messages import ChatRequest, Text
+from penstock.responses import ChatResponse
+
+if TYPE_CHECKING:
+    from penstock.messages import Request
+    from penstock.responses import Response
+
+SHORT_ANSWER = 40
+"""An answer of fewer characters is cheap to ask for again, and often a passing one ("yes", "down")."""
+
+_SNAPSHOT = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}|-\d{4}$|@\w{6,}|sha256")
+_PASSING = re.compile(
+    r"\b(?:today|tonight|tomorrow|yesterday|now|current(?:ly)?|latest|recent(?:ly)?|newest|breaking|news"
+    r"|weather|forecast|prices?|stocks?|score|live|date|time|this (?:week|month|year)|heute|jetzt|aktuell\w*"
+    r"|aujourd'hui|maintenant|hoy|ahora|oggi|adesso|hoje|agora)\b"
+    r"|今日|今天|現在|现在|сегодня|сейчас",
+    re.IGNORECASE,
+)
+
+
+class TtlRule(Protocol):
+    """What `ttl_rule` may name."""
+
+    def __call__(
+        self, request: Request, response: Response, *, model: str, min_ttl: float, max_ttl: float
+    ) -> float:
+        """Seconds; what lies outside `min_ttl` and `max_ttl` is brought back to them."""
+
+
+def content_ttl(request: Request, response: Response, *, model: str, min_ttl: float, max_ttl: float) -> float:
+    """
+    Seconds an answer stays fresh.
+
+    - Vectors, and answers of a dated or hashed model snapshot: `max_ttl`; the same request gives the same.
+    - Answers of a moving alias (`gpt-4o`): a quarter of it; the model behind the name may change.
+    - Answers of fewer than 40 characters: a quarter again.
+    - A last user message that speaks of the present, or an answer that calls tools: `min_ttl`.
+
+    Args:
+        request: what was asked.
+        response: the complete answer.
+        model: the name of the model that was asked for.
+        min_ttl, max_ttl: seconds.
+    """
+    if not isinstance(request, ChatRequest) or not isinstance(response, ChatResponse):
+        return max_ttl
+    if response.tool_calls or _PASSING.search(_question(request)):
+        return min_ttl
+    ttl = max_ttl if _SNAPSHOT.search(model) else max_ttl / 4
+    if len(response.text) < SHORT_ANSWER:
+        ttl /= 4
+    return max(ttl, min_ttl)
+
+
+def _question(request: ChatRequest) -> str:
+    for message in reversed(request.messages):
+        if message.role == "user":
+            content = message.content
+            if isinstance(content, str):
+                return content
+            return " ".join(part.text for part in content or () if isinstance(part, Text))
+    return ""
