@@ -152,7 +152,7 @@ def test_tool_calls_with_text_or_objects_as_arguments() -> None:
     expected = (
         ToolCall("a", "f", '{"x":1}'),
         ToolCall("", "g", '{"y":"ü"}'),
-        ToolCall("c", "h", "free text"),
+        ToolCall("c", "h", "free text", {"type": "custom"}),
     )
     assert answer(message("tool_calls", content=None, tool_calls=calls)).tool_calls == expected
     old = answer(message("function_call", content=None, function_call={"name": "f", "arguments": "{}"}))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from penstock_wire.openai import Paths, Quirks
+from penstock_wire.openai import VENDOR_EXTRAS, Paths, Quirks
 
 _PLAIN = Quirks(max_tokens="by_model")
 _PATHS = Paths()
@@ -40,7 +40,12 @@ class Preset:
     host: str | None = None
 
 
-_OPENAI = Quirks(max_tokens="by_model", developer_role="developer", embedding_format="base64")
+_OPENAI = Quirks(
+    max_tokens="by_model",
+    developer_role="developer",
+    embedding_format="base64",
+    foreign_extras=VENDOR_EXTRAS,
+)
 
 PRESETS: dict[str, Preset] = {
     "openai": Preset(
@@ -66,12 +71,17 @@ PRESETS: dict[str, Preset] = {
         key_header="api-key",
         query="api-version=2024-10-21",
     ),
-    "groq": Preset(base_url="https://api.groq.com/openai/v1", key="GROQ_API_KEY", host="api.groq.com"),
+    "groq": Preset(
+        base_url="https://api.groq.com/openai/v1",
+        key="GROQ_API_KEY",
+        quirks=Quirks(max_tokens="by_model", foreign_extras=VENDOR_EXTRAS - {"reasoning"}),
+        host="api.groq.com",
+    ),
     "mistral": Preset(
         base_url="https://api.mistral.ai/v1",
         key="MISTRAL_API_KEY",
         # Usage comes by itself, and fields it does not know are a 422.
-        quirks=Quirks(stream_usage=False, renamed=(("seed", "random_seed"),)),
+        quirks=Quirks(stream_usage=False, renamed=(("seed", "random_seed"),), foreign_extras=VENDOR_EXTRAS),
         host="api.mistral.ai",
     ),
     "deepseek": Preset(
@@ -95,13 +105,14 @@ PRESETS: dict[str, Preset] = {
     "gemini": Preset(
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         key="GEMINI_API_KEY",
+        quirks=Quirks(max_tokens="by_model", foreign_extras=VENDOR_EXTRAS - {"extra_content"}),
         host="generativelanguage.googleapis.com",
     ),
     "xai": Preset(base_url="https://api.x.ai/v1", key="XAI_API_KEY", host="api.x.ai"),
     "cerebras": Preset(
         base_url="https://api.cerebras.ai/v1",
         key="CEREBRAS_API_KEY",
-        quirks=Quirks(max_tokens="max_completion_tokens"),
+        quirks=Quirks(max_tokens="max_completion_tokens", foreign_extras=VENDOR_EXTRAS - {"reasoning"}),
         host="api.cerebras.ai",
     ),
     "vllm": Preset(base_url="http://127.0.0.1:8000/v1"),

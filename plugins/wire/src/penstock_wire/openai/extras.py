@@ -72,7 +72,7 @@ class MessageExtras:
 
     def told(self, *, called: bool) -> dict[str, Any] | None:
         """
-        What was kept since the last time.
+        What was kept since the last time, the reasoning always whole.
 
         Args:
             called: whether the message calls tools.
@@ -80,7 +80,6 @@ class MessageExtras:
         found, self._found = self._found, {}
         if called and self._field is not None and self._reasoning and "reasoning_details" not in found:
             found[self._field] = "".join(self._reasoning)
-        self._reasoning.clear()
         return found or None
 
 
@@ -98,8 +97,6 @@ def message_extras(message: Mapping[str, Any], fields: tuple[str, ...], *, calle
 
 def call_extras(piece: Mapping[str, Any]) -> dict[str, Any] | None:
     """The further fields of a tool call, such as `extra_content` with Gemini's thought signature."""
-    if len(piece) <= 4 and _CALL_OWN.issuperset(piece.keys() - {"type"}) and piece.get("type") != "custom":
-        return None
     found = {
         name: value
         for name, value in piece.items()

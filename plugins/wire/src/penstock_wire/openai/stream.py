@@ -127,7 +127,7 @@ class ChatStreamDecoder(FramedDecoder):
             refusal = ""
         logprobs = choice.get("logprobs")
         extra = None
-        if finished or reasoning or (len(delta) > 1 and has_more(delta)):
+        if finished or reasoning or ((not text or len(delta) > 1) and has_more(delta)):
             extra = self._more(index, delta, finished)
         if not (text or reasoning or calls or finished or refusal or logprobs is not None or extra):
             return None
