@@ -103,8 +103,8 @@ _HOMES = {
         "OutputValidationError OverloadedError OversizedRequestError PenstockError "
         "PermissionDeniedError PluginError PluginLoadError PluginNotFoundError ProviderError "
         "QueueFullError QuotaExceededError RateLimited RateLimitError Rejection RequestRejected "
-        "RequestTimeoutError RequestTooLarge ResponseTooLarge ServerError StageSuspendedError StreamInterrupted "
-        "TransferError TransportError UnknownModelError UsageError"
+        "RequestTimeoutError RequestTooLarge ResponseTooLarge ServerError StageSuspendedError "
+        "StreamInterrupted TransferError TransportError UnknownModelError UsageError"
     ),
     "hookspecs": "hookimpl",
     "messages": "ChatRequest EmbedRequest Image Message RawPart Schema Text Tool ToolCall",
