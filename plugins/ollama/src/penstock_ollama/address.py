@@ -15,7 +15,7 @@ _PORT = 11434
 _EVERYONE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared, not bound)
 
 
-def base_url(text: str) -> str:
+def read_address(text: str) -> str:
     """
     The base URL that `host`, `host:port`, `:port` or `scheme://host:port/path` stands for.
 

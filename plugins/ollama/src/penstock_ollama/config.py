@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from penstock.config import Bytes, Config, Env, Seconds
-from penstock_ollama.address import DEFAULT_URL, base_url
+from penstock_ollama.address import DEFAULT_URL, read_address
 
 ThinkLevel = Literal["low", "medium", "high", "max"]
 
@@ -15,7 +15,7 @@ ThinkLevel = Literal["low", "medium", "high", "max"]
 class OllamaConfig(Config):
     """Which server is asked, and how it is to run its models."""
 
-    base_url: Annotated[str, Env("OLLAMA_HOST"), AfterValidator(base_url)] = Field(
+    base_url: Annotated[str, Env("OLLAMA_HOST"), AfterValidator(read_address)] = Field(
         default=DEFAULT_URL,
         description="Address of the server: host, host:port or a URL, without /api.",
     )

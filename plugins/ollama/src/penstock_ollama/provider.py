@@ -65,6 +65,10 @@ class OllamaProvider(Unpicklable):
         preflight: look at models and windows before long prompts.
         details_ttl: seconds the details of a model are remembered.
         max_bytes: decompressed bytes one answer may have.
+
+    Attributes:
+        native: the codec behind the attempts. Not called `codec`, because `client.provider` would give that
+            instead of the provider, which is what callers want here.
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class OllamaProvider(Unpicklable):
         details_ttl: float = 300.0,
         max_bytes: int = 64 * 1024 * 1024,
     ) -> None:
-        self.codec = codec
+        self.native = codec
         self.base_url = codec.base_url
         self._runtime = runtime
         self._exchange = CodecProvider(codec, max_bytes=max_bytes)
@@ -85,7 +89,7 @@ class OllamaProvider(Unpicklable):
         self._preflight = preflight
 
     def __repr__(self) -> str:
-        return f"<OllamaProvider {self.codec.name!r} at {self.base_url}>"
+        return f"<OllamaProvider {self.native.name!r} at {self.base_url}>"
 
     # Calls
 
@@ -112,7 +116,7 @@ class OllamaProvider(Unpicklable):
     async def _window(self, call: Call, request: ChatRequest) -> int | None:
         """The window to ask for, None to leave it; refuses a prompt that cannot fit."""
         tokens = estimate_input(request, TOKEN_FACTOR)
-        given = option(request, "num_ctx") or self.codec.defaults.num_ctx
+        given = option(request, "num_ctx") or self.native.defaults.num_ctx
         if type(given) is int and given > 0:
             window.refuse_beyond(tokens, given, call.target)
             return None
@@ -131,17 +135,12 @@ class OllamaProvider(Unpicklable):
             return await self._server.show(runtime, name, due)
 
         details = await self._catalogue.details(model, look, runtime, due)
-        if details is None:
-            return before
-        if details.context_length is not None:
-            window.refuse_beyond(tokens, details.context_length, call.target)
-        wanted = window.enlarged(
-            tokens,
-            answer,
-            before=before,
-            limit=details.context_length,
-            usual=details.num_ctx or window.USUAL,
-        )
+        limit = details.context_length if details is not None else None
+        if limit is not None:
+            window.refuse_beyond(tokens, limit, call.target)
+        # Without details a window is asked for all the same: the server takes it down to what the model has.
+        usual = (details.num_ctx if details is not None else None) or window.USUAL
+        wanted = window.enlarged(tokens, answer, before=before, limit=limit, usual=usual)
         return None if wanted is None else self._catalogue.enlarge(model, wanted)
 
     def _described(self, model: Model) -> Model:
