@@ -121,8 +121,9 @@ class Permit:
             self.settled = True
             held = now - self.at
             tokens = self.tokens
-            for limit, receipt in zip(self.lane.limits, self._receipts, strict=True):
-                limit.settle(receipt, now, tokens, held, settlement)
+            receipts = iter(self._receipts)
+            for limit in self.lane.limits:
+                limit.settle(next(receipts), now, tokens, held, settlement)
             gate.out -= 1
             if gate.waiting:
                 woken = gate.pump(now)
@@ -184,7 +185,7 @@ class Gate:
         self._busy: dict[Lane, None] = {}
 
     def enter(
-        self, now: float, lane: Lane, tokens: float, *, allowed: float, max_len: int
+        self, now: float, lane: Lane, tokens: float, allowed: float, max_len: int
     ) -> Permit | Ticket | Refusal:
         """
         Admit at once, queue or refuse.
@@ -197,14 +198,12 @@ class Gate:
             max_len: tickets the lane may hold.
         """
         with self.lock:
-            free = not lane.queue
-            if free:
+            if not lane.queue:
                 for limit in lane.limits:
                     if limit.claims or limit.wait(now, tokens) > 0.0:
-                        free = False
                         break
-            if free:
-                return self._admit(now, lane, tokens)
+                else:
+                    return self._admit(now, lane, tokens)
             refusal = self._refusal(now, lane, tokens, allowed)
             if refusal is None and len(lane.queue) >= max_len:
                 refusal = Refusal("full", self._predict(now, lane, tokens), lane.limits[0].name)
@@ -359,7 +358,10 @@ class Gate:
     def _admit(self, now: float, lane: Lane, tokens: float) -> Permit:
         self.admitted += 1
         self.out += 1
-        return Permit(self, lane, now, tokens, [limit.take(now, tokens) for limit in lane.limits])
+        receipts: list[Any] = []
+        for limit in lane.limits:
+            receipts.append(limit.take(now, tokens))  # noqa: PERF401  # on 3.11 a comprehension is a call
+        return Permit(self, lane, now, tokens, receipts)
 
     def _remove(self, ticket: Ticket) -> None:
         lane = ticket.lane

@@ -21,6 +21,9 @@ from typing import TypeAlias
 EPSILON = 1e-7
 """Seconds of rounding forgiven, more than a float clock errs after a year."""
 
+MEMORY = 512
+"""Takes of a busy period that can still be given back; older ones are final."""
+
 Take: TypeAlias = tuple[float]
 """When a request was counted; told apart by identity."""
 
@@ -35,9 +38,6 @@ class Gcra:
     """
 
     __slots__ = ("_before", "_busy", "_tat", "burst", "interval", "reach")
-
-    MEMORY = 512
-    """Takes of a busy period that can still be given back; older ones are final."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self.interval = 1.0 / rate
@@ -60,11 +60,13 @@ class Gcra:
         busy = self._busy
         tat = self._tat
         if tat <= now:
-            busy.clear()
+            if busy:
+                busy.clear()
             self._before = tat = now
-        elif len(busy) >= self.MEMORY:
+        elif len(busy) >= MEMORY:
             (at,) = busy.popleft()
-            self._before = max(self._before, at) + self.interval
+            before = self._before
+            self._before = (before if before > at else at) + self.interval  # noqa: FURB136  # as in `wait`
         take = (now,)
         busy.append(take)
         self._tat = tat + self.interval

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from penstock_limiter.aimd import Concurrency
 from penstock_limiter.gcra import Gcra
@@ -24,8 +24,7 @@ Reason: TypeAlias = Literal["rate", "tokens", "concurrency", "remaining", "pause
 Kind: TypeAlias = Literal["success", "throttled", "failure", "ignored", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """
     What became of a permit.
 

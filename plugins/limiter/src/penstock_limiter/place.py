@@ -5,14 +5,14 @@ Rules
 1. While nothing is configured and nothing learnt a call takes no permit, no lock and no clock reading.
 2. A permit is settled by the reply's end, or by whatever `proceed` raises; nothing is swallowed.
 3. The head of every response is looked at, and read when it could matter: a plentiful `remaining` is
-   recognised by a glance at its digits.
+   recognised by a glance at its digits, because reading all of them takes longer than everything else.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from penstock.errors import InvalidRequestError, RateLimited, RateLimitError, RequestTooLarge
 from penstock.events import (
@@ -26,8 +26,8 @@ from penstock.events import (
 from penstock.exchange import deadline_exceeded
 from penstock.messages import ChatRequest
 from penstock.tokens import estimate_input
-from penstock_limiter.gate import QUOTA_SECONDS, Permit, Refusal
-from penstock_limiter.settling import UNSENT, after_error, after_outcome
+from penstock_limiter.gate import QUOTA_SECONDS, Permit, Ticket
+from penstock_limiter.settling import SUCCESS, UNSENT, after_error, after_outcome
 from penstock_limiter.waiting import obtain
 
 if TYPE_CHECKING:
@@ -35,14 +35,16 @@ if TYPE_CHECKING:
     from penstock.errors import Rejection
     from penstock.messages import Request
     from penstock.specs import Proceed, Scope, Services
-    from penstock_limiter.gate import Lane
+    from penstock_limiter.aimd import Concurrency
+    from penstock_limiter.gate import Lane, Refusal
     from penstock_limiter.limit import Settlement
     from penstock_limiter.registry import Registry
 
 PEEK_SECONDS = 2.0
 """A route does not wait longer for one of several targets."""
 PLENTY = 100
-"""A remaining count is never called plentiful below this."""
+PLENTY_SHARE = 0.25
+"""A remaining count below these, in all and of its limit, is no plenty."""
 
 _OPTIONS = frozenset(("max_wait", "mode", "key"))
 _REASONS = {
@@ -84,14 +86,16 @@ class LimiterPlace:
         self._learns = config.learn != "off"
         read: Callable[[Any], Any] | None = getattr(scope.provider, "rate_limits", None)
         self._read = read if self._learns else None
-        self._remaining: dict[str, int] = {}
+        self._floors: dict[str, int] = {}  # replaced as a whole: other threads may be reading it
         self._bind(services.runtime.now())
 
     def _bind(self, now: float) -> None:
         self._version = self._registry.version
         self._lane, self._learnt = self._registry.lane(self._config, self.target, now)
-        self._counts = any(limit.counts_tokens for limit in self._lane.limits[:-1])
+        self._counts = _counts_tokens(self._lane)
         self._open = len(self._lane.limits) == 1
+        permits = getattr(self._lane.limits[0], "permits", None)
+        self._adaptive: Concurrency | None = permits if permits is not None and permits.adaptive else None
 
     async def __call__(self, call: Call, proceed: Proceed) -> Reply:
         if self._version != self._registry.version:
@@ -113,7 +117,23 @@ class LimiterPlace:
             self._listen(call, before, stamp, spent, None)
             return reply
 
-        permit, sent, made = await self._admit(call)
+        gate, runtime, allowed = self._gate, call.runtime, self._allowed
+        lane, sent, made = self._lane, 0.0, 0.0
+        now = runtime.now()
+        own = call.options.get("limiter") if call.options else None
+        if own is not None and own is not True:
+            lane, allowed = self._own(own, now)
+        if self._counts or learnt.counts_tokens or (lane is not self._lane and _counts_tokens(lane)):
+            sent, made = self._estimate(call.request, lane)
+        if allowed > call.deadline - now:
+            allowed = call.deadline - now
+        found = gate.enter(now, lane, sent + made, allowed, self._max_len)
+        if found.__class__ is Permit:
+            permit: Permit = found
+            if call.listeners:
+                call.emit(LimiterAdmitted(now, call, 0.0, queued=False))
+        else:
+            permit = await self._wait(call, found, allowed, now)
         spent = learnt.spent
         before = call.attempt
         try:
@@ -128,6 +148,9 @@ class LimiterPlace:
             self._settle(call, permit, UNSENT)  # an inner stage answered by itself
             return reply
         self._listen(call, before, permit.stamp, spent, None)
+        if sent == 0.0 and reply.outcome is not None:
+            self._settle(call, permit, SUCCESS)  # a plain reply, and no tokens to count
+            return reply
 
         def finished(outcome: Outcome) -> None:
             if made and outcome.kind == "ok":
@@ -143,48 +166,34 @@ class LimiterPlace:
             return None
         now = call.runtime.now()
         allowed = min(PEEK_SECONDS, self._allowed, call.deadline - now)
-        sent, made = self._estimate(call.request) if self._needs_tokens() else (0.0, 0.0)
+        sent = made = 0.0
+        if self._counts or self._learnt.counts_tokens:
+            sent, made = self._estimate(call.request, self._lane)
         refusal = self._gate.peek(now, self._lane, sent + made, max(0.0, allowed))
         return self._rejection(refusal, allowed) if refusal is not None else None
 
     # Admission
 
-    async def _admit(self, call: Call) -> tuple[Permit, float, float]:
-        runtime = call.runtime
-        gate, lane, allowed = self._gate, self._lane, self._allowed
-        now = runtime.now()
-        options = call.options.get("limiter")
-        if options is not None and options is not True:
-            lane, allowed = self._own(options, now)
-        sent, made = self._estimate(call.request) if self._needs_tokens(lane) else (0.0, 0.0)
-        if allowed > call.deadline - now:
-            allowed = call.deadline - now
-        tokens = sent + made
-        found = gate.enter(now, lane, tokens, allowed=allowed, max_len=self._max_len)
-        queued = False
-        if not isinstance(found, Permit | Refusal):
-            queued = True
+    async def _wait(self, call: Call, found: object, allowed: float, since: float) -> Permit:
+        """A permit after a wait; raises when there is none."""
+        now = call.runtime.now
+        if isinstance(found, Ticket):
             if call.listeners:
-                ahead = gate.outlook(now, lane, tokens)
-                call.emit(LimiterQueued(now, call, ahead.reason, ahead.limit, ahead.wait))
+                ahead = self._gate.outlook(since, found.lane, found.tokens)
+                call.emit(LimiterQueued(since, call, ahead.reason, ahead.limit, ahead.wait))
             try:
-                found = await obtain(runtime, gate, found)
+                found = await obtain(call.runtime, self._gate, found)
             except BaseException:
                 if call.listeners:
-                    call.emit(LimiterCancelled(runtime.now(), call, runtime.now() - now))
+                    call.emit(LimiterCancelled(now(), call, now() - since))
                 raise
-        if isinstance(found, Refusal):
-            raise self._refused(call, found, allowed, now)
-        if call.listeners:
-            call.emit(LimiterAdmitted(runtime.now(), call, runtime.now() - now, queued))
-        return found, sent, made
+        if isinstance(found, Permit):
+            if call.listeners:
+                call.emit(LimiterAdmitted(now(), call, now() - since, queued=True))
+            return found
+        raise self._refused(call, cast("Refusal", found), allowed, since)
 
-    def _needs_tokens(self, lane: Lane | None = None) -> bool:
-        if self._counts or self._learnt.counts_tokens:
-            return True
-        return lane is not None and lane is not self._lane and any(x.counts_tokens for x in lane.limits)
-
-    def _estimate(self, request: Request) -> tuple[float, float]:
+    def _estimate(self, request: Request, lane: Lane) -> tuple[float, float]:
         """Tokens of the request, and tokens to reserve for its answer."""
         sent = float(estimate_input(request))
         if not isinstance(request, ChatRequest):
@@ -193,7 +202,7 @@ class LimiterPlace:
         made = self._forecast.output(allowed) * (request.n or 1)
         if allowed is None:
             # A mere guess must not make a request too large that fits.
-            for limit in self._lane.limits:
+            for limit in lane.limits:
                 bound = limit.too_large(sent + made)
                 if bound is not None and bound >= sent:
                     made = bound - sent
@@ -265,15 +274,16 @@ class LimiterPlace:
     # What comes back
 
     def _settle(self, call: Call, permit: Permit, settlement: Settlement) -> None:
-        limit = permit.lane.limits[0]
-        permits = getattr(limit, "permits", None)
-        if permits is None or not permits.adaptive or not call.listeners:
+        permits = self._adaptive
+        if permits is None:
             permit.settle(call.runtime.now(), settlement)
             return
         before = permits.limit
         permit.settle(call.runtime.now(), settlement)
-        if permits.limit != before:
-            call.emit(LimiterAdapted(call.runtime.now(), call, limit.name, before, permits.limit))
+        if permits.limit != before and call.listeners:
+            call.emit(
+                LimiterAdapted(call.runtime.now(), call, self._lane.limits[0].name, before, permits.limit)
+            )
 
     def _listen(
         self, call: Call, before: Attempt | None, stamp: int, spent: float, error: Exception | None
@@ -285,8 +295,7 @@ class LimiterPlace:
         head = attempt.head
         if head is not None and self._read is not None and not self._plentiful(head.headers):
             limits = self._read(head)
-            if limits is not None:
-                self._remember(head.headers, limits)
+            if limits is not None and not (self._remember(head.headers, limits) and self._learnt.quiet):
                 self._gate.hear(call.runtime.now(), self._learnt, stamp, spent, limits)
         if self._learns and isinstance(error, RateLimitError):
             now = call.runtime.now()
@@ -296,31 +305,45 @@ class LimiterPlace:
                 call.emit(LimiterPaused(now, call, self._learnt.name, seconds, reason))  # type: ignore[arg-type]  # two words
 
     def _plentiful(self, headers: Mapping[str, str]) -> bool:
-        """Whether the headers say nothing about limits, or that more than half of the most seen remains."""
-        peaks = self._remaining
-        if not peaks:
-            return "limit" not in "".join(headers)
-        if not self._learnt.quiet:
-            return False
-        for name, peak in peaks.items():
-            text = headers.get(name)
-            if text is None:
-                return "limit" not in "".join(headers)
-            if not text.isdecimal() or len(text) > 12:
-                return False
-            remaining = int(text)
-            if remaining < PLENTY or remaining * 2 < peak:
-                return False
-        return True
+        """Whether the headers say nothing about limits, or that plenty remains in all they count."""
+        floors = self._floors
+        if floors:
+            try:
+                for name, floor in floors.items():
+                    if int(headers[name]) < floor:
+                        return False
+                return self._learnt.quiet
+            except (KeyError, ValueError):
+                pass
+        return "limit" not in "".join(headers)
 
-    def _remember(self, headers: Mapping[str, str], limits: Any) -> None:
-        """The headers a glance is enough for next time, with the most they have said."""
-        counts = (limits.remaining_requests, limits.remaining_tokens)
-        peaks = dict(self._remaining)  # replaced as a whole: other threads are reading it
-        for name, text in headers.items():
-            if "remaining" in name and text.isdecimal() and len(text) <= 12 and int(text) in counts:
-                peaks[name] = max(int(text), peaks.get(name, 0))
-        self._remaining = peaks
+    def _remember(self, headers: Mapping[str, str], limits: Any) -> bool:
+        """
+        Learn which headers a glance is enough for next time; whether plenty remains by all of them.
+
+        Args:
+            headers: of the response.
+            limits: what the provider read in them.
+        """
+        floors: dict[str, int] = {}
+        plenty = True
+        for remaining, limit in (
+            (limits.remaining_requests, limits.limit_requests),
+            (limits.remaining_tokens, limits.limit_tokens),
+        ):
+            if remaining is None:
+                continue
+            floor = max(PLENTY, int((limit or 0) * PLENTY_SHARE))
+            plenty = plenty and limit is not None and remaining >= floor
+            for name, text in headers.items():
+                if limit is not None and "remaining" in name and text == str(remaining):
+                    floors[name] = max(floor, floors.get(name, 0))
+        self._floors = floors
+        return plenty
+
+
+def _counts_tokens(lane: Lane) -> bool:
+    return any(limit.counts_tokens for limit in lane.limits)
 
 
 def _max_tokens(request: ChatRequest) -> int | None:

@@ -168,7 +168,7 @@ class rate_limited:  # noqa: N801  # used as a decorator, like `contextlib.suppr
 
     async def _acquire(self, runtime: Runtime) -> Permit:
         gate = self._gate
-        found = gate.enter(self._clock(), self._lane, 0.0, allowed=self._allowed, max_len=self._max_len)
+        found = gate.enter(self._clock(), self._lane, 0.0, self._allowed, self._max_len)
         if not isinstance(found, Permit | Refusal):
             found = await obtain(runtime, gate, found)
         if isinstance(found, Refusal):
