@@ -177,9 +177,10 @@ def _total(values: Sequence[T | None]) -> T | None:
 
 
 def _answered_by(call: Call) -> Target:
-    if call.attempts:
-        return call.attempts[-1].target
-    return cast("Target", call.facts.get("target", call.target))
+    told = call.facts.get("target")  # by a stage, where the last attempt is not the one that answered
+    if told is None:
+        told = call.attempts[-1].target if call.attempts else call.target
+    return cast("Target", told)
 
 
 class _Streamed:

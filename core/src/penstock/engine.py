@@ -19,7 +19,6 @@ from penstock.errors import CallError, ConfigError, InvalidRequestError
 from penstock.events import CallFinished, CallStarted
 from penstock.messages import EmbedRequest, ModelsRequest
 from penstock.parts import NOTHING, Parts
-from penstock.resolution import Resolver
 from penstock.specs import Proceed
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class Engine:
     ) -> None:
         self.runtime = runtime
         self.parts = Parts(settings, plugins, runtime, listeners)
-        self.resolver = Resolver(settings, plugins, self.parts.provider)
+        self.resolver = self.parts.resolver
         self._timeouts: Timeouts = settings.core.timeouts.limits()
         self._listeners = self.parts.listeners
         self._spans = spans.SpanListener(settings.redactor)

@@ -7,26 +7,35 @@ name asks for (a provider nobody configured, the stages of a place) is created w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from penstock.budget import RetryBudget
 from penstock.call import tell
+from penstock.config.section import OWNERS
 from penstock.errors import ConfigError, PluginNotFoundError
 from penstock.exchange import CodecProvider
+from penstock.messages import EMPTY
 from penstock.pipeline import Pipeline, Ring, in_slot_order
 from penstock.provider import Codec, Provider
+from penstock.resolution import Resolver
+from penstock.responses import Model
 from penstock.specs import ListenerSpec, ProviderSpec, Services, StageSpec, StoreSpec
 
 if TYPE_CHECKING:
-    from penstock.call import Call
+    from pydantic import BaseModel
+
+    from penstock.call import Call, Target
     from penstock.config import Settings
     from penstock.errors import CallError
     from penstock.events import Event, Listener
     from penstock.plugins import Plugins
     from penstock.runtime import Runtime
+    from penstock.specs import Stage
 
 NOTHING: frozenset[str] = frozenset()
+MODEL_WORDS = frozenset({"chat", "embed", "tools", "vision", "reasoning"})
+"""Capabilities that differ from model to model; of the others the provider alone can tell."""
 
 
 class Parts:
@@ -54,6 +63,8 @@ class Parts:
         self._providers: dict[str, Provider] = {}
         self._budgets: dict[str, RetryBudget] = {}
         self._stores: dict[str, Any] = {}
+        self.resolver = Resolver(settings, plugins, self.provider)
+        self.rings: list[Ring] = []
         self._load_plugins()
         self.rings = self._make_rings()
         self.stage_names = frozenset(ring.spec.name for ring in self.rings)
@@ -80,10 +91,11 @@ class Parts:
         if core.pipeline is None or not settings.providers:
             plugins.load_all()
         tables = settings.tables()
-        for name in tables:
-            plugins.load(name)
+        for name in (*tables, *(core.pipeline or ())):
+            plugins.load(OWNERS.get(name, name))
         known = {name for name in tables if plugins.load(name)}
-        known |= {spec.name for spec in plugins.specs(StageSpec)}
+        for spec in plugins.specs(StageSpec):
+            known |= {spec.name, *spec.tables}
         settings.check_unknown(known)
 
     def _make_rings(self) -> list[Ring]:
@@ -91,7 +103,7 @@ class Parts:
             specs = in_slot_order(self.plugins.specs(StageSpec))
         else:
             specs = [self.plugins.need(StageSpec, name, "pipeline") for name in self._core.pipeline]
-        return [Ring(spec, self.settings, self._services(spec.name)) for spec in specs]
+        return [Ring(spec, self.settings, self._services(spec.name, spec.tables)) for spec in specs]
 
     def _make_listeners(self) -> tuple[Listener, ...]:
         made = []
@@ -101,7 +113,7 @@ class Parts:
                 made.append(spec.create(config, self._services(spec.name)))
         return tuple(made)
 
-    def _services(self, name: str) -> Services:
+    def _services(self, name: str, tables: Mapping[str, type[BaseModel]] = EMPTY) -> Services:
         return Services(
             name=name,
             runtime=self.runtime,
@@ -110,6 +122,10 @@ class Parts:
             retry_budget=self.retry_budget,
             peek=self._peek,
             store=self._store,
+            section=lambda table: self.settings.section(table, tables[table]),
+            resolve=self.resolver.resolve,
+            describe=self.describe,
+            stage=self._find_stage,
         )
 
     def _emit(self, event: Event) -> None:
@@ -155,6 +171,26 @@ class Parts:
             raise ConfigError(f"provider {plugin!r} created neither a Codec nor a Provider: {made!r}")
         return self._providers.setdefault(instance, provider)
 
+    def describe(self, target: Target) -> Model:
+        """What is known of a target's model without asking anybody; None where nothing is."""
+        instance, name = target
+        spec = self.plugins.need(
+            ProviderSpec, self.settings.providers.get(instance, instance), f"providers.{instance}"
+        )
+        provider = self.provider(instance)
+        known = getattr(provider, "known_model", None) or getattr(
+            getattr(provider, "codec", None), "known_model", None
+        )
+        model: Model | None = known(name) if known is not None else None
+        if model is None:
+            return Model(name, instance, capabilities=spec.capabilities or None)
+        able = model.capabilities
+        able = spec.capabilities or None if able is None else able | (spec.capabilities - MODEL_WORDS)
+        return Model(name, instance, model.context_length, able)
+
+    def _find_stage(self, name: str) -> Stage | None:
+        return next((ring.stage for ring in self.rings if ring.spec.name == name), None)
+
     def stage(self, name: str) -> Any:
         """
         A stage of the pipeline, for its statistics and manual control.
@@ -162,8 +198,8 @@ class Parts:
         Raises:
             PluginNotFoundError: no such stage in this client; lists those there are.
         """
-        for ring in self.rings:
-            if ring.spec.name == name:
-                return ring.stage
+        found = self._find_stage(name)
+        if found is not None:
+            return found
         there = ", ".join(ring.spec.name for ring in self.rings) or "none"
         raise PluginNotFoundError(f"no stage {name!r} in this client's pipeline; there are: {there}")

@@ -78,6 +78,7 @@ class Chunk:
         logprobs: as the provider sent them.
         extra: further fields of the delta that belong to the message, such as reasoning details; lists of
             later events are appended to those of earlier ones.
+        reset: forget everything before this event: another target begins the answer anew.
     """
 
     text: str = ""
@@ -90,6 +91,7 @@ class Chunk:
     choice: int = 0
     logprobs: Any = None
     extra: Mapping[str, Any] | None = None
+    reset: bool = False
 
     @property
     def has_content(self) -> bool:
@@ -225,6 +227,9 @@ class Assembly:
 
     def add(self, chunk: Chunk) -> None:
         """Take one chunk; called once for each, so it only appends."""
+        if chunk.reset:
+            self._choices.clear()
+            self.usage = None
         if chunk.usage is not None:
             self.usage = chunk.usage
         parts = self._choices.get(chunk.choice)

@@ -7,9 +7,11 @@ before it does, and hands it the validated configuration and the `Services` of o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from penstock.messages import EMPTY
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from penstock.http import Transport
     from penstock.provider import Codec, Provider
     from penstock.redaction import Redactor
+    from penstock.responses import Model
     from penstock.runtime import Runtime
 
 API = (1, 0)
@@ -58,7 +61,8 @@ class Stage(Protocol):
     - `inner`, a second stage of the bound one that stands innermost, directly around the provider.
     - `peek(call) -> CallError | None` of the bound one: what a call to this target would be refused with
       right now, without side effects; lets a route skip a target without an attempt.
-    - `claims(name) -> bool`: the name is a route of this stage, which will choose the target.
+    - `claims(name) -> bool`: the name is a route of this stage, which will choose the target; then also
+      `targets(name) -> Sequence[Target]`, those it may choose, in the order they are preferred.
     - `async start()`, `async close()`.
     """
 
@@ -96,6 +100,10 @@ class Services:
         retry_budget: the budget of extra attempts for a provider instance, shared by all stages.
         peek: what a call to its target would be refused with right now by the stages there, or None.
         store: a configured store by name; raises ConfigError when there is none.
+        section: one of the further tables the spec declares, as its model there; raises ConfigError.
+        resolve: the target behind a model's name; raises UnknownModelError or ConfigError.
+        describe: what is known of a target's model without asking anybody; None where nothing is.
+        stage: another stage of this client by its name, None without it; not before all are created.
     """
 
     name: str
@@ -105,6 +113,10 @@ class Services:
     retry_budget: Callable[[str], RetryBudget]
     peek: Callable[[Call], CallError | None]
     store: Callable[[str], Any]
+    section: Callable[[str], Any]
+    resolve: Callable[[str], Target]
+    describe: Callable[[Target], Model]
+    stage: Callable[[str], Stage | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +129,7 @@ class StageSpec:
         config: a `StageConfig`, every field described.
         create: `(config, services) -> Stage`.
         slot: where it stands.
+        tables: further top-level tables that belong to it, and their models.
         api: the contract it was written for.
     """
 
@@ -124,6 +137,7 @@ class StageSpec:
     config: type[StageConfig]
     create: Callable[[Any, Services], Stage]
     slot: Slot
+    tables: Mapping[str, type[BaseModel]] = field(default_factory=lambda: EMPTY)
     api: tuple[int, int] = API
 
 

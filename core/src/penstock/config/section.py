@@ -19,6 +19,9 @@ from penstock.config.tree import Node, written
 from penstock.config.types import Env
 from penstock.redaction import Redactor
 
+OWNERS = {"routes": "routing"}
+"""The plugin of a table that is not called like it."""
+
 
 class Problem(NamedTuple):
     """
@@ -97,7 +100,8 @@ def unknown_key(node: Node, known: Iterable[str]) -> str:
     near = get_close_matches(key, list(known), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     if not near and not table and isinstance(node.value, dict):
-        hint = f"; if it belongs to a plugin that is not installed: pip install penstock-{key}"
+        owner = OWNERS.get(key, key)
+        hint = f"; if it belongs to a plugin that is not installed: pip install penstock-{owner}"
     return f"{node.origin.place}: unknown key {key!r}{place}{hint}"
 
 

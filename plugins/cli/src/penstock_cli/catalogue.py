@@ -126,6 +126,7 @@ class Catalogue:
         sections |= {f"providers.{name}": spec.config for name, spec in self.providers().items()}
         for stage in self.stages():
             sections.setdefault(stage.name, stage.config)
+            sections |= stage.tables
         for kind in _SECTIONS:
             for spec in self._specs(kind):
                 sections.setdefault(spec.name, spec.config)
@@ -139,6 +140,8 @@ class Catalogue:
         for kind in _SECTIONS:
             for spec in self._specs(kind):
                 models.setdefault(spec.name, spec.config)
+        for stage in self.plugins.specs(StageSpec):
+            models |= stage.tables
         return models
 
     def check(self) -> None:
