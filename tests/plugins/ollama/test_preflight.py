@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock import ContextLengthError
+from penstock import ContextLengthError, Image, InvalidRequestError
 from penstock_ollama import window
 from penstock_ollama.catalogue import Catalogue
 from penstock_testkit import Simulator, faults
@@ -172,6 +172,21 @@ def test_what_was_seen_is_told_with_the_list(ollama: World) -> None:
     assert known.context_length == 32_768
     assert "tools" in known.capabilities
     assert (unknown.context_length, unknown.capabilities) == (None, None)
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_images_are_refused_for_a_model_that_does_not_see_them(world: World, sees: bool) -> None:
+    words_of_server = ("completion", "vision") if sees else ("completion",)
+    simulator = Simulator(dialects=[OllamaDialect(capabilities=words_of_server)])
+    made = world(simulator=simulator, providers={"ollama": {}})
+    message = {"role": "user", "content": ["What is this?", Image.from_bytes(b"\x89PNG")]}
+    if sees:
+        made.chat([message], MODEL)
+        assert counts(made) == (1, 1)
+    else:
+        with pytest.raises(InvalidRequestError, match="sees no images; nothing was sent"):
+            made.chat([message], MODEL)
+        assert counts(made) == (0, 1)
 
 
 @pytest.mark.parametrize(

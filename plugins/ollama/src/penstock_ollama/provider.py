@@ -3,9 +3,10 @@ The provider: a codec over the transport, the look at a model before a long prom
 
 Rules
 1. An attempt is exactly one request to `/api/chat` or `/api/embed`. A chat whose prompt may not fit the
-   smallest window is preceded, once for each model and `details_ttl`, by one request to `/api/show`, which
-   is no attempt: it is not retried, no listener hears of it, and when it fails the chat goes on without.
-2. `preflight = false` and a chat with a window of its own (`num_ctx`) never look.
+   smallest window, or with images, is preceded, once for each model and `details_ttl`, by one request to
+   `/api/show`, which is no attempt: it is not retried, no listener hears of it, and when it fails the chat
+   goes on without.
+2. With `preflight = false` there is no look, nor for the window of a chat that brings its own (`num_ctx`).
 3. What a call adds to its request is added to a copy: the call itself stays as the stages know it.
 """
 
@@ -17,9 +18,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.call import Reply
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, InvalidRequestError
 from penstock.exchange import CodecProvider
-from penstock.messages import ChatRequest
+from penstock.messages import ChatRequest, Image
 from penstock.redaction import Unpicklable
 from penstock.responses import ModelsResponse
 from penstock.runtime import drive
@@ -99,10 +100,12 @@ class OllamaProvider(Unpicklable):
 
         Raises:
             ContextLengthError: the prompt cannot fit the window; nothing was sent.
+            InvalidRequestError: the model would not see the images; nothing was sent.
         """
         request = call.request
         if isinstance(request, ChatRequest):
             if self._preflight:
+                await self._refuse_blind(call, request)
                 num_ctx = await self._window(call, request)
                 if num_ctx is not None:
                     call = _with_window(call, request, num_ctx)
@@ -128,13 +131,7 @@ class OllamaProvider(Unpicklable):
             return None
         if before is not None and window.needed(tokens, answer) <= before:
             return before
-        runtime = call.runtime
-        due = min(call.deadline, runtime.now() + LOOK_SECONDS)
-
-        async def look(name: str) -> ModelDetails:
-            return await self._server.show(runtime, name, due)
-
-        details = await self._catalogue.details(model, look, runtime, due)
+        details = await self._look(call, model)
         limit = details.context_length if details is not None else None
         if limit is not None:
             window.refuse_beyond(tokens, limit, call.target)
@@ -142,6 +139,33 @@ class OllamaProvider(Unpicklable):
         usual = (details.num_ctx if details is not None else None) or window.USUAL
         wanted = window.enlarged(tokens, answer, before=before, limit=limit, usual=usual)
         return None if wanted is None else self._catalogue.enlarge(model, wanted)
+
+    async def _look(self, call: Call, model: str) -> ModelDetails | None:
+        """What `/api/show` says of a model, within a few seconds of the call's time."""
+        runtime = call.runtime
+        due = min(call.deadline, runtime.now() + LOOK_SECONDS)
+
+        async def look(name: str) -> ModelDetails:
+            return await self._server.show(runtime, name, due)
+
+        return await self._catalogue.details(model, look, runtime, due)
+
+    async def _refuse_blind(self, call: Call, request: ChatRequest) -> None:
+        """Refuse images that the model would not see: the server leaves them out without a word."""
+        if not any(
+            isinstance(part, Image)
+            for message in request.messages
+            if message.content.__class__ is tuple
+            for part in message.content or ()
+        ):
+            return
+        details = await self._look(call, call.target.model)  # type: ignore[union-attr]  # set by now
+        if details is not None and details.capabilities is not None and "vision" not in details.capabilities:
+            raise InvalidRequestError(
+                f"{call.target} sees no images; nothing was sent (with preflight = false Ollama would ignore "
+                "them silently)",
+                param="messages",
+            )
 
     def _described(self, model: Model) -> Model:
         """A listed model with what is remembered of it; a list alone costs no further request."""
