@@ -25,7 +25,7 @@ from penstock.exchange import deadline_exceeded
 from penstock.messages import ChatRequest
 from penstock.responses import ChatResponse, chunks_of
 from penstock_cache.config import NO_OPTIONS, CacheConfig, CallOptions, read_options
-from penstock_cache.entry import CorruptEntry, Entry, LogEvent, Unstorable, decode, encode, kept_as
+from penstock_cache.entry import CorruptEntry, Entry, LogEvent, Unstorable, encode, kept_as
 from penstock_cache.flight import CANCELLED, UNTIL_SHARED, Flight, Landing
 from penstock_cache.key import Keyer, Unhashable
 from penstock_cache.policy import may_serve_stale, why_not_asked, why_not_kept
@@ -112,7 +112,7 @@ class CachePlace:
         if data is None:
             return None, "absent"
         try:
-            return decode(data), ""
+            return self._cache.decode(key, data), ""
         except CorruptEntry as error:
             self._failed(call, "decode", error)
             return None, "store"

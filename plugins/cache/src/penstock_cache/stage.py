@@ -14,6 +14,7 @@ from penstock.runtime import drive
 from penstock.specs import Scope
 from penstock_cache.background import Jobs
 from penstock_cache.config import WHOLE_CACHE, CacheConfig
+from penstock_cache.entry import Decoder
 from penstock_cache.flight import Flights
 from penstock_cache.key import identity
 from penstock_cache.memory import MemoryStore
@@ -51,6 +52,7 @@ class CacheStage:
         self.store: Store = _make_store(config, services)
         self.flights = Flights()
         self.tally = Tally()
+        self.decode = Decoder()
         self.jobs = Jobs(services.runtime)
         self.negative = Negative() if config.negative else None
         self.generation = 0
