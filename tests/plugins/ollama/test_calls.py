@@ -108,7 +108,7 @@ def test_images_arrive_beside_the_text(ollama: World) -> None:
     world = ollama()
     picture = Image.from_bytes(b"\x89PNG\r\n")
     world.chat([{"role": "user", "content": ["What is this?", picture]}], MODEL)
-    (message,) = world.simulator.requests[0].json["messages"]
+    (message,) = world.simulator.requests[-1].json["messages"]
     assert message["images"] == [picture.to_base64()]
 
 
@@ -206,8 +206,9 @@ def test_an_empty_conversation_loads_the_model(ollama: World) -> None:
 
 def test_what_cannot_be_said_is_refused_before_anything_is_sent(ollama: World) -> None:
     world = ollama()
-    with pytest.raises(InvalidRequestError, match="n out"):
-        world.chat("Hi", MODEL, n=2)
+    for prompt in ("Hi", "a long prompt " * 1000):
+        with pytest.raises(InvalidRequestError, match="n out"):
+            world.chat(prompt, MODEL, n=2)
     image = Image.from_url("https://example.com/a.png")
     with pytest.raises(InvalidRequestError, match="fetches no images"):
         world.chat([{"role": "user", "content": [image]}], MODEL)

@@ -61,6 +61,12 @@ class Catalogue:
             known = self._models.get(model)
             return known.details if known is not None else None
 
+    def fresh(self, model: str, now: float) -> bool:
+        """Whether the details need no look at clock reading `now`."""
+        with self._lock:
+            known = self._models.get(model)
+            return known is not None and now < known.expires
+
     def window(self, model: str) -> int | None:
         """The window the model was last asked to have, in tokens."""
         with self._lock:

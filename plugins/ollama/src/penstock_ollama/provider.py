@@ -143,6 +143,9 @@ class OllamaProvider(Unpicklable):
     async def _look(self, call: Call, model: str) -> ModelDetails | None:
         """What `/api/show` says of a model, within a few seconds of the call's time."""
         runtime = call.runtime
+        if not self._catalogue.fresh(model, runtime.now()):
+            # What cannot be said in Ollama's form is refused before the server is asked anything.
+            self.native.encode(call.request, model)
         due = min(call.deadline, runtime.now() + LOOK_SECONDS)
 
         async def look(name: str) -> ModelDetails:
