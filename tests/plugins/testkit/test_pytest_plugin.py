@@ -31,5 +31,5 @@ def test_loading_the_plugin_imports_neither_the_core_nor_a_server() -> None:
 
 
 def test_the_entry_point_of_the_distribution_loads() -> None:
-    (entry,) = [e for e in entry_points(group="penstock") if e.name == "testkit"]
+    (entry,) = [e for e in entry_points(group="penstock") if e.name == "chaos"]
     assert entry.load().__name__ == "penstock_testkit.plugin"
