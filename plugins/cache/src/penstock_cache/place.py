@@ -90,8 +90,9 @@ class CachePlace:
             if now < entry.fresh_until:
                 return self._answer(call, entry, key, "hit", "fresh")
             if now < entry.fresh_until + self._while_revalidate:
+                reply = self._answer(call, entry, key, "stale", "revalidating")
                 self._revalidate(call, proceed, key, mark, options)
-                return self._answer(call, entry, key, "stale", "revalidating")
+                return reply
             why = "expired"
         if cache.negative is not None and not options.refresh:
             error = cache.negative.recall(key, call.runtime.now())

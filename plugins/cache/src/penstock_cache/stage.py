@@ -55,6 +55,7 @@ class CacheStage:
         self.decode = Decoder()
         self.jobs = Jobs(services.runtime)
         self.negative = Negative() if config.negative else None
+        self.lifetime(config)  # a rule that cannot be loaded is an error now, not at the first call
         self.generation = 0
         """Raised by `clear` and `invalidate`, so that calls from before keep nothing."""
         self._complained: set[tuple[str, type]] = set()
