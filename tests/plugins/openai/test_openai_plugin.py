@@ -194,3 +194,18 @@ def test_the_spec_says_what_the_provider_can_do() -> None:
     assert spec.name == "openai"
     assert {"chat", "stream", "embed", "tools", "vision", "schema", "models"} <= spec.capabilities
     assert all(field.description for field in spec.config.model_fields.values())
+
+
+def test_chats_go_to_the_responses_api_when_asked() -> None:
+    assert make(api_key=KEY).encode(CHAT, "m").url == "https://api.openai.com/v1/chat/completions"
+    assert make(api_key=KEY, api="responses").encode(CHAT, "m").url == "https://api.openai.com/v1/responses"
+    older = make(
+        "azure",
+        preset="azure-deployments",
+        base_url="https://me.openai.azure.com",
+        api_key=KEY,
+        api="responses",
+    )
+    assert older.encode(CHAT, "gpt").url == (
+        "https://me.openai.azure.com/openai/responses?api-version=2024-10-21"
+    )

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from penstock.errors import ConfigError, MissingCredentialError
 from penstock_openai.presets import Preset, preset_for
-from penstock_wire.openai import OpenAIDialect
+from penstock_wire.openai import OpenAIDialect, ResponsesDialect
 
 if TYPE_CHECKING:
     from penstock.specs import Services
@@ -51,7 +51,8 @@ def create(config: OpenAIConfig, services: Services) -> OpenAIDialect:
     quirks = preset.quirks
     if config.think_tags:
         quirks = dataclasses.replace(quirks, think_tags=True)
-    return OpenAIDialect(
+    dialect = ResponsesDialect if config.api == "responses" else OpenAIDialect
+    return dialect(
         base_url=_with_query(base_url, config, preset),
         headers=headers,
         name=name,

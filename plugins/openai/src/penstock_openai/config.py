@@ -53,6 +53,9 @@ class OpenAIConfig(Config):
     headers: dict[str, SecretStr] = Field(
         default_factory=dict, description="Further headers of every request; they may replace ours."
     )
+    api: Literal["chat", "responses"] = Field(
+        default="chat", description="Which API chats go to: chat completions, or the Responses API."
+    )
     think_tags: bool = Field(
         default=False, description="Take a leading <think>...</think> out of the text as reasoning."
     )

@@ -65,6 +65,7 @@ PRESETS: dict[str, Preset] = {
         quirks=_OPENAI,
         paths=Paths(
             chat="/openai/deployments/{model}/chat/completions",
+            responses="/openai/responses",
             embeddings="/openai/deployments/{model}/embeddings",
             models="/openai/models",
         ),

@@ -16,6 +16,7 @@ from penstock.errors import InvalidRequestError
 from penstock.http import HttpRequest, HttpResponse
 from penstock.messages import ChatRequest, EmbedRequest, ModelsRequest
 from penstock.redaction import Redactor
+from penstock.responses import Assembly
 from penstock_wire.errors import embedded_error, malformed, response_error, upstream_id
 from penstock_wire.faults import carries_error
 from penstock_wire.jsonbytes import dumps, loads_bytes
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from penstock.http import HttpHead
     from penstock.messages import Request
     from penstock.responses import ChatResponse, Response
+    from penstock_wire.openai.framing import FramedDecoder
 
 _DEFAULT_QUIRKS = Quirks()
+_EVENTS = (b"data:", b"event:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,7 @@ class Paths:
     """Where the endpoints are, below the base URL; `{model}` stands for the model's name."""
 
     chat: str = "/chat/completions"
+    responses: str = "/responses"
     embeddings: str = "/embeddings"
     models: str = "/models"
 
@@ -62,6 +66,9 @@ class OpenAIDialect:
         max_event_bytes: how large one event of a stream may be.
     """
 
+    NOTHING = "no choices"
+    """What a document that is no answer lacks."""
+
     def __init__(
         self,
         *,
@@ -82,6 +89,7 @@ class OpenAIDialect:
         self._max_event_bytes = max_event_bytes
         suffix = f"?{query}" if query else ""
         self._chat_url = f"{self.base_url}{paths.chat}{suffix}"
+        self._responses_url = f"{self.base_url}{paths.responses}{suffix}"
         self._embeddings_url = f"{self.base_url}{paths.embeddings}{suffix}"
         self._models_url = f"{self.base_url}{paths.models}{suffix}"
         given = {key.lower(): value for key, value in (headers or {}).items()}
@@ -95,7 +103,7 @@ class OpenAIDialect:
     def encode(self, request: Request, model: str) -> HttpRequest:
         """The HTTP request; raises InvalidRequestError for what JSON cannot hold."""
         if isinstance(request, ChatRequest):
-            url, payload = self._chat_url, chat_payload(request, model, self.quirks)
+            url, payload = self._chat_form(request, model)
         elif isinstance(request, EmbedRequest):
             url, payload = self._embeddings_url, embed_payload(request, model, self.quirks)
         elif isinstance(request, ModelsRequest):
@@ -117,8 +125,10 @@ class OpenAIDialect:
         try:
             payload = loads_bytes(response.body)
         except ValueError:
+            if isinstance(request, ChatRequest) and response.body[:64].lstrip().startswith(_EVENTS):
+                return self._assembled(request, response)
             raise self._malformed(_reason(response.body), response) from None
-        if carries_error(payload):
+        if self._is_error(payload):
             raise embedded_error(payload, response, who=self.name, redact=self._redact)
         upstream = upstream_id(response.headers)
         if isinstance(request, ModelsRequest):
@@ -133,26 +143,50 @@ class OpenAIDialect:
                 return embed_response(payload, request, upstream)
             except ValueError as error:
                 raise self._malformed(str(error), response) from None
-        answer = chat_response(payload, self.quirks, upstream)
+        answer = self._chat_answer(payload, upstream)
         if answer is None:
-            raise self._malformed("no choices", response)
+            raise self._malformed(self.NOTHING, response)
         return answer
 
-    def decoder(self, request: Request, head: HttpHead) -> ChatStreamDecoder:
-        """A fresh decoder for one streamed chat completion."""
+    def decoder(self, request: Request, head: HttpHead) -> FramedDecoder:
+        """A fresh decoder for one streamed answer."""
+        return ChatStreamDecoder(head, quirks=self.quirks, **self._stream_form(request, head))
+
+    def _is_error(self, payload: Any) -> bool:
+        """Whether a document in a 200 is an error."""
+        return carries_error(payload)
+
+    def _chat_form(self, request: ChatRequest, model: str) -> tuple[str, dict[str, Any]]:
+        """The URL and the body of a chat."""
+        return self._chat_url, chat_payload(request, model, self.quirks)
+
+    def _chat_answer(self, payload: dict[str, Any], upstream: str | None) -> ChatResponse | None:
+        """The answer in a whole document, None when it is none."""
+        return chat_response(payload, self.quirks, upstream)
+
+    def _stream_form(self, request: Request, head: HttpHead) -> dict[str, Any]:
+        """What every decoder of a stream is given."""
 
         def whole(body: bytes) -> ChatResponse:
             answer: Any = self.decode(request, HttpResponse(head.status, head.headers, head.received, body))
             return answer  # type: ignore[no-any-return]  # only chats stream
 
-        return ChatStreamDecoder(
-            head,
-            quirks=self.quirks,
-            whole=whole,
-            who=self.name,
-            redact=self._redact,
-            max_event_bytes=self._max_event_bytes,
-        )
+        return {
+            "whole": whole,
+            "who": self.name,
+            "redact": self._redact,
+            "max_event_bytes": self._max_event_bytes,
+        }
+
+    def _assembled(self, request: ChatRequest, response: HttpResponse) -> ChatResponse:
+        """The answer of a server that streams to whoever asks."""
+        decoder, assembly = self.decoder(request, response), Assembly()
+        for chunk in decoder.feed(response.body):
+            assembly.add(chunk)
+        for chunk in decoder.close():
+            assembly.add(chunk)
+        assembly.model, assembly.id, assembly.extra = decoder.model, decoder.id, decoder.extra
+        return assembly.response(decoder.upstream_id)
 
     def error(self, response: HttpResponse) -> ProviderError:
         """What a refusal means; never raises."""

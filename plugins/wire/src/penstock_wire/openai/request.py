@@ -152,11 +152,7 @@ def _tool_choice(request: ChatRequest) -> Any:
 def _add_schema(payload: dict[str, Any], schema: Schema, quirks: Quirks) -> None:
     if quirks.schema_as == "json_object":
         payload["response_format"] = {"type": "json_object"}
-        text = dumps(schema.json_schema).decode()
-        payload["messages"].insert(
-            0,
-            {"role": "system", "content": f"Answer with one JSON object that fits this JSON Schema: {text}"},
-        )
+        payload["messages"].insert(0, {"role": "system", "content": schema_in_words(schema)})
         return
     strict = strict_schema(schema.json_schema) if schema.strict else None
     payload["response_format"] = {
@@ -167,3 +163,9 @@ def _add_schema(payload: dict[str, Any], schema: Schema, quirks: Quirks) -> None
             "strict": strict is not None,
         },
     }
+
+
+def schema_in_words(schema: Schema) -> str:
+    """What a server that guarantees only JSON is told instead."""
+    text = dumps(schema.json_schema).decode()
+    return f"Answer with one JSON object that fits this JSON Schema: {text}"
