@@ -232,6 +232,12 @@ def test_an_unknown_model_lists_who_was_asked(world: World) -> None:
     assert here.count == 0
 
 
+def test_capabilities_are_the_providers_where_no_server_can_be_asked(world: World) -> None:
+    here = world()
+    assert {"chat", "tools", "vision"} <= here.run(here.client.capabilities("gpt-4o"))
+    assert here.count == 0
+
+
 def test_a_bare_name_goes_to_the_provider_that_claims_it(world: World) -> None:
     here = world()
     assert str(here.chat(model="gpt-4o").target) == "openai/gpt-4o"

@@ -120,6 +120,17 @@ class Client(Surface):
         """What a provider offers, or every usable provider when none is named."""
         return drive(self._models(provider))
 
+    def capabilities(self, model: str) -> frozenset[str]:
+        """
+        What a model can do, such as `chat`, `tools`, `vision`, `embed`, `reasoning`; asks the server where
+        the provider can.
+
+        Raises:
+            UnknownModelError: no provider claims the model.
+            CallError: the server does not know it, or did not answer.
+        """
+        return drive(self._capabilities(model))
+
     def close(self) -> None:
         """Close connections and stages; a second call does nothing."""
         if not self._closed:
@@ -166,6 +177,11 @@ class _Awaitable(Surface):
         """What a provider offers, or every usable provider when none is named."""
         await self._ready()
         return await self._models(provider)
+
+    async def capabilities(self, model: str) -> frozenset[str]:
+        """What a model can do; see `Client.capabilities`."""
+        await self._ready()
+        return await self._capabilities(model)
 
     async def close(self) -> None:
         """Close connections and stages; a second call does nothing."""

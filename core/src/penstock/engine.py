@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from penstock.runtime import Runtime
 
 logger = logging.getLogger("penstock")
+LOOK_UP_SECONDS = 30.0
+"""How long a server may take to describe a model."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -187,6 +189,20 @@ class Engine:
         call, proceed = self.new_call(ModelsRequest(model=f"{provider}/*"))
         response = cast("ModelsResponse", (await self.run(call, proceed)).response)
         return tuple(replace(model, provider=provider) for model in response.models)
+
+    async def capabilities(self, model: str) -> frozenset[str]:
+        """
+        What a model can do: by its server's word where the provider can ask, else by the provider's own.
+
+        Raises:
+            UnknownModelError, ConfigError: as a call would.
+            CallError: the server was asked and did not know the model.
+        """
+        target = self.resolver.resolve(model)
+        look_up = getattr(self.parts.provider(target.provider), "look_up", None)
+        if look_up is not None:
+            await look_up(target.model, self.runtime.now() + LOOK_UP_SECONDS)
+        return self.parts.describe(target).capabilities or frozenset()
 
     def _before(self, call: Call, proceed: Proceed) -> Proceed:
         for hook in self._pre:

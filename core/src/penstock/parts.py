@@ -63,6 +63,7 @@ class Parts:
         self._providers: dict[str, Provider] = {}
         self._budgets: dict[str, RetryBudget] = {}
         self._stores: dict[str, Any] = {}
+        self._named_listeners: dict[str, Listener] = {}
         self.resolver = Resolver(settings, plugins, self.provider)
         self.rings: list[Ring] = []
         self._load_plugins()
@@ -106,12 +107,12 @@ class Parts:
         return [Ring(spec, self.settings, self._services(spec.name, spec.tables)) for spec in specs]
 
     def _make_listeners(self) -> tuple[Listener, ...]:
-        made = []
+        made = self._named_listeners
         for spec in self.plugins.specs(ListenerSpec):
             config = self.settings.section(spec.name, spec.config)
             if getattr(config, "enabled", True):
-                made.append(spec.create(config, self._services(spec.name)))
-        return tuple(made)
+                made[spec.name] = spec.create(config, self._services(spec.name))
+        return tuple(made.values())
 
     def _services(self, name: str, tables: Mapping[str, type[BaseModel]] = EMPTY) -> Services:
         return Services(
@@ -203,3 +204,18 @@ class Parts:
             return found
         there = ", ".join(ring.spec.name for ring in self.rings) or "none"
         raise PluginNotFoundError(f"no stage {name!r} in this client's pipeline; there are: {there}")
+
+    def listener(self, name: str) -> Any:
+        """
+        A plugin's listener, for what only it can do.
+
+        Raises:
+            PluginNotFoundError: this client has none of that name; says how to get it.
+        """
+        if name in self._named_listeners:
+            return self._named_listeners[name]
+        if self.plugins.find(ListenerSpec, name) is None:
+            raise PluginNotFoundError(f"the listener {name!r} is not installed; pip install penstock-{name}")
+        raise PluginNotFoundError(
+            f"the listener {name!r} is not part of this client; give it a table [{name}], or enable it there"
+        )

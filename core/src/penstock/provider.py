@@ -96,7 +96,13 @@ class Codec(Protocol):
 
 @runtime_checkable
 class Provider(Protocol):
-    """A provider that sends by itself; it must keep the rules of `Reply` and of attempts."""
+    """
+    A provider that sends by itself; it must keep the rules of `Reply` and of attempts.
+
+    Optional, found by name, also on a codec: `known_model(name) -> Model | None` (what is known of a model
+    without asking), `async look_up(name, due) -> Model | None` (what the server says of it, before the clock
+    reads `due`).
+    """
 
     base_url: str
 

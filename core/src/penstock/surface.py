@@ -78,6 +78,24 @@ class Surface(Unpicklable):
         """
         return self._engine.parts.stage(name)
 
+    def listener(self, name: str) -> Any:
+        """
+        A plugin's listener, for what only it can do, such as `listener("metrics").exposition()`.
+
+        Raises:
+            PluginNotFoundError: this client has none of that name; says how to get it.
+        """
+        return self._engine.parts.listener(name)
+
+    def metrics(self) -> Any:
+        """
+        Counts, error rates, percentiles, tokens and cost so far, by provider and model; prints as a table.
+
+        Raises:
+            PluginNotFoundError: `penstock-metrics` is not installed, or not part of this client.
+        """
+        return self.listener("metrics").snapshot()
+
     @property
     def settings(self) -> Settings:
         """The configuration in force, and where each value came from."""
@@ -138,6 +156,9 @@ class Surface(Unpicklable):
 
     async def _models(self, provider: str | None) -> tuple[Model, ...]:
         return await self._engine.models(provider)
+
+    async def _capabilities(self, model: str) -> frozenset[str]:
+        return await self._engine.capabilities(model)
 
     def _split(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """Take what is not the request's out of the keywords: call settings, options for stages."""

@@ -64,15 +64,16 @@ def test_a_model_that_is_not_there_is_an_error_of_ours(ollama: World) -> None:
         ask(ollama(models=["a"]), "show", "b")
 
 
-def test_capabilities_are_remembered(ollama: World) -> None:
+def test_capabilities_are_asked_for_once_and_remembered(ollama: World) -> None:
     world = ollama()
-    assert "tools" in ask(world, "capabilities", "m")
-    assert "tools" in ask(world, "capabilities", "m")
+    assert "tools" in world.run(world.client.capabilities("ollama/m"))
+    assert "tools" in world.run(world.client.capabilities("ollama/m"))
     assert world.count == 1
 
 
-def test_capabilities_of_a_model_that_is_not_there_are_unknown(ollama: World) -> None:
-    assert ask(ollama(models=["a"]), "capabilities", "b") is None
+def test_capabilities_of_a_model_that_is_not_there_are_those_of_the_provider(ollama: World) -> None:
+    world = ollama(models=["a"])
+    assert {"chat", "stream"} <= world.run(world.client.capabilities("ollama/b"))
 
 
 def test_loaded_models_are_listed_with_their_windows(ollama: World) -> None:

@@ -22,7 +22,7 @@ from penstock.errors import ConfigError, InvalidRequestError
 from penstock.exchange import CodecProvider
 from penstock.messages import ChatRequest, Image
 from penstock.redaction import Unpicklable
-from penstock.responses import ModelsResponse
+from penstock.responses import Model, ModelsResponse
 from penstock.runtime import drive
 from penstock.tokens import estimate_input
 from penstock_ollama import window
@@ -33,7 +33,6 @@ from penstock_ollama.server import OllamaServer
 
 if TYPE_CHECKING:
     from penstock.call import Call
-    from penstock.responses import Model
     from penstock.runtime import Runtime
     from penstock.specs import Services
     from penstock_ollama.config import OllamaConfig
@@ -52,13 +51,16 @@ PULL_IDLE_SECONDS = 600.0
 """How long a download may say nothing: the check of a large layer takes minutes."""
 
 
+def _as_model(name: str, details: ModelDetails) -> Model:
+    return Model(name, context_length=details.context_length, capabilities=details.capabilities)
+
+
 class OllamaProvider(Unpicklable):
     """
     One Ollama server.
 
-    The methods `show`, `ps`, `version`, `health`, `capabilities` and `pull` have the colour of the client:
-    with `Client` they give their value, and `pull` an iterator; with the others an awaitable, and an
-    asynchronous iterator.
+    The methods `show`, `ps`, `version`, `health` and `pull` have the colour of the client: with `Client` they
+    give their value, and `pull` an iterator; with the others an awaitable, and an asynchronous iterator.
 
     Args:
         codec: the native API.
@@ -172,10 +174,24 @@ class OllamaProvider(Unpicklable):
 
     def _described(self, model: Model) -> Model:
         """A listed model with what is remembered of it; a list alone costs no further request."""
-        details = self._catalogue.known(model.id)
-        if details is None:
+        known = self.known_model(model.id)
+        if known is None:
             return model
-        return replace(model, context_length=details.context_length, capabilities=details.capabilities)
+        return replace(model, context_length=known.context_length, capabilities=known.capabilities)
+
+    def known_model(self, model: str) -> Model | None:
+        """What is remembered of a model, without asking; None where nothing is."""
+        details = self._catalogue.known(model)
+        return None if details is None else _as_model(model, details)
+
+    async def look_up(self, model: str, due: float) -> Model | None:
+        """What `/api/show` says of a model, remembered for a while; None when it did not answer in time."""
+
+        async def look(name: str) -> ModelDetails:
+            return await self._server.show(self._runtime, name, due)
+
+        details = await self._catalogue.details(model, look, self._runtime, due)
+        return None if details is None else _as_model(model, details)
 
     # The server's own API
 
@@ -191,14 +207,6 @@ class OllamaProvider(Unpicklable):
             CallError: the server does not know it, or did not answer.
         """
         return self._coloured(self._server.show(self._runtime, model, self._due(timeout)))
-
-    def capabilities(self, model: str, *, timeout: float = ASK_SECONDS) -> Any:
-        """
-        What a model can do, a frozenset such as `{"chat", "tools"}`; None when the server cannot say.
-
-        Remembered like everything `/api/show` says.
-        """
-        return self._coloured(self._capabilities(model, self._due(timeout)))
 
     def ps(self, *, timeout: float = ASK_SECONDS) -> Any:
         """The models in memory, a tuple of `LoadedModel`; raises CallError."""
@@ -225,13 +233,6 @@ class OllamaProvider(Unpicklable):
         """
         events = self._server.pull(self._runtime, model, idle)
         return _blocking(events) if self._runtime.colour == "blocking" else events
-
-    async def _capabilities(self, model: str, due: float) -> frozenset[str] | None:
-        async def look(name: str) -> ModelDetails:
-            return await self._server.show(self._runtime, name, due)
-
-        details = await self._catalogue.details(model, look, self._runtime, due)
-        return details.capabilities if details is not None else None
 
     def _due(self, timeout: float) -> float:
         return self._runtime.now() + timeout
