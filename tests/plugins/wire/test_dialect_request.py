@@ -192,9 +192,13 @@ def test_tools_and_the_choice_of_one_by_name() -> None:
         ("gpt-5", True),
         ("gpt-5.1", True),
         ("gpt-5-nano-2025-08-07", True),
+        ("gpt-6", True),
         ("gpt-5-chat-latest", False),
         ("gpt-5.2-chat-latest", False),
         ("gpt-4o", False),
+        ("gpt-3.5-turbo", False),
+        ("gpt-oss-120b", False),
+        ("gpt-image-1", False),
         ("olmo-2", False),
         ("", False),
     ],
@@ -325,3 +329,107 @@ def test_embeddings_and_models() -> None:
 def test_what_json_cannot_hold_is_refused_before_it_is_sent() -> None:
     with pytest.raises(InvalidRequestError, match="object is not JSON"):
         encode(extra={"x": object()})
+
+
+RULES = dialect(reasoning_rules=True, max_tokens="by_model")
+SAMPLING: dict[str, Any] = {
+    "temperature": 0.2,
+    "top_p": 0.5,
+    "presence_penalty": 0.1,
+    "frequency_penalty": 0.1,
+    "logprobs": True,
+    "top_logprobs": 2,
+    "logit_bias": {"1": 1.0},
+}
+
+
+@pytest.mark.parametrize("name", SAMPLING)
+@pytest.mark.parametrize(
+    ("model", "effort"), [("o3", None), ("openai/o4-mini", "low"), ("gpt-5", None), ("gpt-5.1", "low")]
+)
+def test_a_reasoning_model_takes_no_sampling_and_the_error_names_the_way_out(
+    name: str, model: str, effort: str | None
+) -> None:
+    value = SAMPLING[name]
+    with pytest.raises(InvalidRequestError, match=rf"takes no {name}=.*extra={{'{name}'") as caught:
+        encode(RULES, model, reasoning_effort=effort, **{name: value})
+    assert caught.value.param == name
+    assert caught.value.status is None
+    assert encode(RULES, model, reasoning_effort=effort, extra={name: value})[name] == value
+    assert encode(model=model, reasoning_effort=effort, **{name: value})[name] == value
+
+
+@pytest.mark.parametrize(
+    ("model", "effort"),
+    [("gpt-5.1", "none"), ("gpt-5.2", None), ("gpt-4o", None), ("gpt-5-chat-latest", None), ("gpt-6", None)],
+)
+def test_sampling_is_sent_to_models_that_take_it_or_may_take_it(model: str, effort: str | None) -> None:
+    payload = encode(RULES, model, reasoning_effort=effort, **SAMPLING)
+    assert {name: payload[name] for name in SAMPLING} == SAMPLING
+
+
+def test_neutral_values_are_sent_to_every_model() -> None:
+    neutral = {"temperature": 1.0, "top_p": 1.0, "presence_penalty": 0.0, "logprobs": False}
+    payload = encode(RULES, "o3", **neutral)
+    assert {name: payload[name] for name in neutral} == neutral
+
+
+def test_the_effort_may_be_in_extra() -> None:
+    with pytest.raises(InvalidRequestError, match="with reasoning_effort='high'"):
+        encode(RULES, "gpt-5.1", temperature=0.2, extra={"reasoning_effort": "high"})
+    assert encode(RULES, "gpt-5.1", temperature=0.2, extra={"reasoning_effort": "none"})["temperature"] == 0.2
+
+
+# The fields of a chat completion request, as OpenAI describes them.
+BY_FIELD: dict[str, Any] = {
+    "frequency_penalty": 0.1,
+    "logit_bias": {"1": 2},
+    "logprobs": True,
+    "max_tokens": 5,
+    "metadata": {"k": "v"},
+    "n": 2,
+    "parallel_tool_calls": True,
+    "presence_penalty": 0.1,
+    "reasoning_effort": "minimal",
+    "response_format": {"type": "text"},
+    "seed": 1,
+    "stop": ["x"],
+    "temperature": 0.5,
+    "tool_choice": "auto",
+    "top_logprobs": 1,
+    "top_p": 0.5,
+    "user": "u",
+}
+BY_EXTRA: dict[str, Any] = {
+    "audio": {"voice": "alloy", "format": "wav"},
+    "function_call": "auto",
+    "functions": [{"name": "f"}],
+    "max_completion_tokens": 7,
+    "modalities": ["text", "audio"],
+    "prediction": {"type": "content", "content": "x"},
+    "prompt_cache_key": "k",
+    "prompt_cache_retention": "24h",
+    "safety_identifier": "s",
+    "service_tier": "flex",
+    "store": True,
+    "verbosity": "low",
+    "web_search_options": {},
+}
+
+
+def test_every_parameter_of_the_api_can_be_sent() -> None:
+    payload = encode(stream=True, tools=(Tool("f"),), extra=BY_EXTRA, **BY_FIELD)
+    assert payload == {
+        "model": "small",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+            }
+        ],
+        **BY_FIELD,
+        **BY_EXTRA,
+    }

@@ -276,3 +276,12 @@ def test_a_schema_is_a_format_of_the_text() -> None:
     payload = encode(worded, schema=Schema("person", schema))
     assert payload["text"] == {"format": {"type": "json_object"}}
     assert '"name"' in payload["input"][0]["content"]
+
+
+def test_reasoning_models_take_no_sampling_here_either() -> None:
+    strict = ResponsesDialect(base_url="https://x.example", quirks=Quirks(reasoning_rules=True))
+    with pytest.raises(InvalidRequestError, match=r"takes no temperature=0\.2 because it reasons"):
+        encode(strict, "o3", temperature=0.2)
+    with pytest.raises(InvalidRequestError, match="with reasoning_effort='low'"):
+        encode(strict, "gpt-5.2", temperature=0.2, extra={"reasoning": {"effort": "low"}})
+    assert encode(strict, "gpt-5.2", temperature=0.2, reasoning_effort="none")["temperature"] == 0.2

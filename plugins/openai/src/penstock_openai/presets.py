@@ -44,6 +44,7 @@ _OPENAI = Quirks(
     max_tokens="by_model",
     developer_role="developer",
     embedding_format="base64",
+    reasoning_rules=True,
     foreign_extras=VENDOR_EXTRAS,
 )
 

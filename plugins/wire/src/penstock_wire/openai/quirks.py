@@ -27,6 +27,7 @@ class Quirks:
         embedding_format: the `encoding_format` to ask for; None leaves it to the server.
         max_inputs: how many texts one embedding request takes; OpenAI's own limit is 2048.
         renamed: pairs of a field's usual name and the server's own for it.
+        reasoning_rules: refuse at once the sampling parameters that OpenAI's reasoning models refuse.
         foreign_extras: further fields of messages that only other servers know and this one refuses.
     """
 
@@ -39,6 +40,7 @@ class Quirks:
     embedding_format: Literal["base64", "float"] | None = None
     max_inputs: int | None = 2048
     renamed: tuple[tuple[str, str], ...] = ()
+    reasoning_rules: bool = False
     foreign_extras: frozenset[str] = frozenset()
 
 
@@ -49,9 +51,41 @@ def reasons(model: str) -> bool:
     Args:
         model: the provider's name, also with a `vendor/` in front or as a fine-tune (`ft:base:...`).
     """
-    name = model.rpartition("/")[2].lower()
-    if name.startswith("ft:"):
-        name = name[3:].partition(":")[0]
-    if name.startswith("gpt-5"):
-        return "-chat" not in name
+    name = _base(model)
+    if name.startswith("gpt-"):
+        version = _gpt_version(name)
+        return version is not None and version[0] >= 5 and "-chat" not in name
     return name[:1] == "o" and name[1:2].isdigit()
+
+
+def samples(model: str, effort: object) -> bool:
+    """
+    Whether a reasoning model may take sampling parameters; True also when only the server can know.
+
+    The o-series and gpt-5 never do. From gpt-5.1 on it depends on the effort: with `none`, which some of
+    them have by default, they do.
+
+    Args:
+        model: as for `reasons`.
+        effort: the reasoning effort asked for, None for the model's own.
+    """
+    version = _gpt_version(_base(model))
+    if version is None:
+        return False
+    return version >= (5, 1) and effort in (None, "none")
+
+
+def _base(model: str) -> str:
+    name = model.rpartition("/")[2].lower()
+    return name[3:].partition(":")[0] if name.startswith("ft:") else name
+
+
+def _gpt_version(name: str) -> tuple[int, int] | None:
+    """The version of `gpt-5.1-mini`; None when the name has none of this form."""
+    if not name.startswith("gpt-"):
+        return None
+    major, _, minor = name[4:].partition("-")[0].partition(".")
+    if not (major.isascii() and major.isdigit() and len(major) < 4):
+        return None
+    known = minor.isascii() and minor.isdigit() and len(minor) < 4
+    return int(major), int(minor) if known else 0

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.errors import InvalidRequestError
 from penstock.messages import ChatRequest, EmbedRequest, Image, Message, RawPart, Schema, Text, Tool, ToolCall
 from penstock_wire.jsonbytes import dumps
 from penstock_wire.openai.extras import sent_back
-from penstock_wire.openai.quirks import Quirks, reasons
+from penstock_wire.openai.quirks import Quirks, reasons, samples
 from penstock_wire.openai.schema import strict_schema
 
 _PLAIN_FIELDS = (
@@ -35,8 +36,49 @@ _PLAIN_FIELDS = (
 )
 
 
+_NEUTRAL = {
+    "temperature": 1,
+    "top_p": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "logprobs": False,
+    "top_logprobs": None,
+    "logit_bias": None,
+}
+"""Sampling parameters, and the value that changes nothing, which reasoning models take."""
+
+
+def check_sampling(request: ChatRequest, model: str) -> None:
+    """
+    Refuse what a reasoning model of OpenAI would refuse, before it is sent; `extra` is not looked at.
+
+    Raises:
+        InvalidRequestError: names the parameter, and how to have one's way.
+    """
+    named = next(
+        (name for name, neutral in _NEUTRAL.items() if getattr(request, name) not in (None, neutral)), None
+    )
+    if named is None or not reasons(model):
+        return
+    effort: Any = request.extra.get("reasoning_effort", request.reasoning_effort)
+    inner = request.extra.get("reasoning")
+    if isinstance(inner, Mapping):
+        effort = inner.get("effort", effort)
+    if samples(model, effort):
+        return
+    why = f"with reasoning_effort={effort!r}" if samples(model, None) else "because it reasons"
+    value = getattr(request, named)
+    raise InvalidRequestError(
+        f"{model!r} takes no {named}={value!r} {why}; leave it out, "
+        f"or pass extra={{{named!r}: ...}} to send it anyway",
+        param=named,
+    )
+
+
 def chat_payload(request: ChatRequest, model: str, quirks: Quirks) -> dict[str, Any]:
-    """The body of a chat completion."""
+    """The body of a chat completion; raises InvalidRequestError as `check_sampling` does."""
+    if quirks.reasoning_rules:
+        check_sampling(request, model)
     payload: dict[str, Any] = {
         "model": model,
         "messages": [_message(message, quirks) for message in request.messages],

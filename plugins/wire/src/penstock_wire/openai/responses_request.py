@@ -18,7 +18,7 @@ from penstock.errors import InvalidRequestError
 from penstock.messages import ChatRequest, Image, Message, Part, RawPart, Text, Tool
 from penstock_wire.openai.extras import OUTPUT, sent_back
 from penstock_wire.openai.quirks import Quirks, reasons
-from penstock_wire.openai.request import schema_in_words
+from penstock_wire.openai.request import check_sampling, schema_in_words
 from penstock_wire.openai.schema import strict_schema
 
 _PLAIN_FIELDS = (
@@ -45,6 +45,8 @@ def responses_payload(request: ChatRequest, model: str, quirks: Quirks) -> dict[
     Raises:
         InvalidRequestError: the API has no place for something; names the parameter.
     """
+    if quirks.reasoning_rules:
+        check_sampling(request, model)
     for name in _NO_PLACE:
         if getattr(request, name) is not None:
             raise _no_place(name)
