@@ -29,6 +29,7 @@ from yarl import URL
 
 from penstock.errors import InvalidRequestError, UsageError
 from penstock.http import HttpHead
+from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.connector import Connector, LimitReached, Progress, progress
 from penstock_wire.deadlines import Deadlines
 from penstock_wire.failures import (
@@ -43,6 +44,7 @@ from penstock_wire.failures import (
 from penstock_wire.fields import HeaderMemory
 from penstock_wire.inflate import MalformedBody, inflater
 from penstock_wire.proxies import Proxies
+from penstock_wire.public import PublicOnly
 from penstock_wire.tls import tls_context
 from penstock_wire.urls import read_url
 
@@ -92,8 +94,10 @@ class AsyncTransport:
         environ = os.environ if environ is None else environ
         self._config = config
         self._clock = clock
-        proxy = None if config.proxy is None else config.proxy.get_secret_value()
-        self._proxies = Proxies(proxy, config.no_proxy, environ)
+        self._environ = environ
+        self._permit = PublicOnly(config.allow_addresses) if config.block_private else None
+        self._public: AsyncTransport | None = None
+        self._proxies = Proxies.of(config, environ)
         self._context = tls_context(config, environ)
         self._routes: dict[str, _Route] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -145,9 +149,18 @@ class AsyncTransport:
             raise broken(route.shown, HEAD_TOO_LARGE)
         return exchange
 
+    def public(self) -> AsyncTransport:
+        """A transport like this one, closed with it, that connects to public addresses alone."""
+        if self._public is None:
+            config = self._config.model_copy(update=ONLY_PUBLIC)
+            self._public = AsyncTransport(config, clock=self._clock, environ=self._environ)
+        return self._public
+
     async def close(self) -> None:
         """Close every connection."""
         self._closed = True
+        if self._public is not None:
+            await self._public.close()
         session, self._session = self._session, None
         if self._deadlines is not None:
             self._deadlines.close()
@@ -167,6 +180,7 @@ class AsyncTransport:
             use_dns_cache=config.dns_ttl > 0,
             ttl_dns_cache=config.dns_ttl,
             ssl=self._context,
+            permit=self._permit,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

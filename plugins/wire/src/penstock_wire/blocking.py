@@ -25,12 +25,14 @@ from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
 
 from penstock.errors import UsageError
 from penstock.http import HttpHead
+from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.failures import broken, not_connected, reason, timed_out, too_large
 from penstock_wire.fields import HeaderMemory
 from penstock_wire.incoming import Incoming, ProtocolError
 from penstock_wire.inflate import MalformedBody, inflater
 from penstock_wire.pools import GatedAdapter, LeasingPool, limited_socket
 from penstock_wire.proxies import Proxies
+from penstock_wire.public import PublicOnly
 from penstock_wire.tls import tls_context
 from penstock_wire.urls import Address, read_url
 
@@ -94,11 +96,13 @@ class BlockingTransport:
         environ = os.environ if environ is None else environ
         self._config = config
         self._clock = clock
-        proxy = None if config.proxy is None else config.proxy.get_secret_value()
-        self._proxies = Proxies(proxy, config.no_proxy, environ)
+        self._environ = environ
+        self._permit = PublicOnly(config.allow_addresses) if config.block_private else None
+        self._proxies = Proxies.of(config, environ)
         self._context = tls_context(config, environ)
         self._pools = _Pools(GatedAdapter(config, self._context))
         self._inherited: list[_Pools] = []
+        self._public: BlockingTransport | None = None
         self._closed = False
 
     async def send(self, request: HttpRequest, limits: Limits) -> BlockingExchange:
@@ -126,9 +130,18 @@ class BlockingTransport:
             route.pool.give_back(connection)
             raise
 
+    def public(self) -> BlockingTransport:
+        """A transport like this one, closed with it, that connects to public addresses alone."""
+        if self._public is None:
+            config = self._config.model_copy(update=ONLY_PUBLIC)
+            self._public = BlockingTransport(config, clock=self._clock, environ=self._environ)
+        return self._public
+
     async def close(self) -> None:
         """Close the idle connections now and those in use when they are given back."""
         self._closed = True
+        if self._public is not None:
+            await self._public.close()
         if self._pools.pid == os.getpid():
             self._pools.adapter.close()
 
@@ -166,7 +179,7 @@ class BlockingTransport:
         shown = route.address.shown
         due = min(self._clock() + limits.connect, limits.due)
         try:
-            route.pool.open(connection, due, self._clock, tunnel=route.tunnel)
+            route.pool.open(connection, due, self._clock, tunnel=route.tunnel, permit=self._permit)
         except TimeoutError as error:
             if error.errno is None:
                 raise timed_out(shown, "connect") from None

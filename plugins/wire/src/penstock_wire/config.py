@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+ONLY_PUBLIC: dict[str, Any] = {"block_private": True, "client_certificate": None, "client_key": None}
+"""What differs in a transport for URLs that come from outside: it also shows nobody our certificate."""
 
 
 class WireConfig(BaseModel):
@@ -41,6 +46,13 @@ class WireConfig(BaseModel):
     client_certificate: str | None = Field(default=None, description="PEM file of our own certificate.")
     client_key: str | None = Field(
         default=None, description="PEM file of its key, when the certificate's file does not hold it."
+    )
+    block_private: bool = Field(
+        default=False,
+        description="Connect to public addresses only, through no proxy: for URLs that come from outside.",
+    )
+    allow_addresses: tuple[str, ...] = Field(
+        default=(), description="Networks that count as public there, such as 10.1.0.0/16."
     )
     max_header_bytes: int = Field(
         default=65536, ge=1024, description="Bytes the head of a response may have."

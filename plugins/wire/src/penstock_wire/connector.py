@@ -17,6 +17,7 @@ import aiohttp
 
 if TYPE_CHECKING:
     from penstock.http import Limits
+    from penstock_wire.public import PublicOnly
 
 
 class Progress:
@@ -63,7 +64,24 @@ progress: ContextVar[Progress] = ContextVar("penstock_wire.progress")
 
 
 class Connector(aiohttp.TCPConnector):
-    """A connector whose phases keep the limits of the request they serve."""
+    """
+    A connector whose phases keep the limits of the request they serve.
+
+    Args:
+        permit: what every address must pass, or None.
+        options: as for aiohttp's `TCPConnector`.
+    """
+
+    def __init__(self, *, permit: PublicOnly | None = None, **options: Any) -> None:
+        # The factory sees addresses that were written in the URL too, which no resolver does.
+        super().__init__(socket_factory=None if permit is None else permit.socket, **options)
+        self._permit = permit
+
+    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> Any:
+        answers = await super()._resolve_host(host, port, traces)
+        if self._permit is not None:
+            self._permit.check(answer["host"] for answer in answers)
+        return answers
 
     async def _wait_for_available_connection(self, key: Any, traces: Any) -> None:
         current = progress.get()

@@ -16,9 +16,12 @@ from penstock.errors import (
     AttemptTimeout,
     CertificateError,
     ConnectError,
+    InvalidRequestError,
+    ProviderError,
     ResponseTooLarge,
     TransferError,
 )
+from penstock_wire.public import NotPublic
 
 HEAD_TOO_LARGE = "the head of the response is larger than allowed (max_header_bytes)"
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
@@ -34,8 +37,10 @@ def timed_out(shown: str, phase: str) -> AttemptTimeout:
     return AttemptTimeout(f"{shown}: {_WAITING[phase]}", phase=phase)
 
 
-def not_connected(shown: str, error: BaseException, *, proxied: bool = False) -> ConnectError:
-    """Resolution, TCP, TLS or the proxy's tunnel failed."""
+def not_connected(shown: str, error: BaseException, *, proxied: bool = False) -> ProviderError:
+    """Resolution, TCP, TLS or the proxy's tunnel failed, or the address may not be reached."""
+    if isinstance(error, NotPublic):
+        return InvalidRequestError(f"{shown}: {error}; no connection was made", param="url")
     way = " through the proxy" if proxied else ""
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateError(f"{shown}: the certificate was refused{way}: {error.verify_message}")

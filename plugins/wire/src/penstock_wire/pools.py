@@ -23,6 +23,7 @@ from penstock_wire.sockets import TimedSocket, open_socket
 
 if TYPE_CHECKING:
     from penstock_wire.config import WireConfig
+    from penstock_wire.public import PublicOnly
     from penstock_wire.urls import Address
 
     _Pool = HTTPConnectionPool
@@ -39,14 +40,17 @@ class _Limited(_Connection):
         due: the clock's reading at which opening fails with TimeoutError.
         clock: the clock, in seconds.
         stale_at: when, being idle, it is too old to be used again.
+        permit: what the addresses it goes to must pass, or None.
     """
 
     due = float("inf")
     clock: Callable[[], float] = staticmethod(time.monotonic)
     stale_at = float("inf")
+    permit: PublicOnly | None = None
 
     def _new_conn(self) -> TimedSocket:
-        return open_socket(self._dns_host, self.port or self.default_port, self.due, self.clock)
+        port = self.port or self.default_port
+        return open_socket(self._dns_host, port, self.due, self.clock, self.permit)
 
 
 class PlainConnection(_Limited, HTTPConnection):
@@ -78,9 +82,17 @@ class LeasingPool(_Pool):
             connection.close()
         return connection
 
-    def open(self, connection: Any, due: float, clock: Callable[[], float], *, tunnel: bool) -> None:
+    def open(
+        self,
+        connection: Any,
+        due: float,
+        clock: Callable[[], float],
+        *,
+        tunnel: bool,
+        permit: PublicOnly | None = None,
+    ) -> None:
         """Connect it, through a CONNECT tunnel of the proxy or not; raises what the sockets raise."""
-        connection.due, connection.clock = due, clock
+        connection.due, connection.clock, connection.permit = due, clock, permit
         if tunnel:
             self._prepare_proxy(connection)
         else:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
+    from penstock_wire.config import WireConfig
     from penstock_wire.urls import Address
 
 
@@ -41,6 +42,14 @@ class Proxies:
         if no_proxy is None:
             no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
         self._exceptions = [entry.strip().lower() for entry in no_proxy.split(",") if entry.strip()]
+
+    @classmethod
+    def of(cls, config: WireConfig, environ: Mapping[str, str]) -> Self:
+        """Those of a configuration; none where addresses are checked, which a proxy would reach for us."""
+        if config.block_private:
+            return cls("", "", {})
+        proxy = None if config.proxy is None else config.proxy.get_secret_value()
+        return cls(proxy, config.no_proxy, environ)
 
     def choose(self, address: Address) -> str | None:
         """The URL of the proxy for an address, user information included, or None."""

@@ -18,6 +18,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from penstock_wire.public import PublicOnly
+
 _LONGEST = 1e6
 """Seconds. Timeouts above are none: `settimeout` refuses huge ones."""
 
@@ -78,18 +81,30 @@ def _remaining(seconds: float) -> float | None:
     return seconds if seconds < _LONGEST else None
 
 
-def open_socket(host: str, port: int, due: float, clock: Callable[[], float]) -> TimedSocket:
+def open_socket(
+    host: str, port: int, due: float, clock: Callable[[], float], permit: PublicOnly | None = None
+) -> TimedSocket:
     """
     Connect to the first address of a host that answers.
 
     Every address gets an equal share of the time that is left, so one that swallows packets does not
     use up the time of the next.
 
+    Args:
+        host: a name or an address.
+        port: TCP port.
+        due: the clock's reading at which connecting fails.
+        clock: the clock, in seconds.
+        permit: what every address must pass before the first one is tried.
+
     Raises:
         TimeoutError: the clock read `due`.
+        NotPublic: an address did not pass.
         OSError: not resolved, or no address accepted; the last address's error.
     """
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if permit is not None:
+        permit.check(str(address[0]) for *_, address in addresses)
     failure: OSError | None = None
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
         remaining = _remaining(due - clock())
