@@ -34,16 +34,17 @@ def create(config: HuggingFaceConfig, services: Services) -> Codec | Provider:
         ConfigError: the API and its address do not fit, or the URL, the key or a header cannot be used; for
             local models, what they need is not installed.
     """
-    name, api = services.name, api_of(config)
+    name = services.name
+    if config.base_url:
+        _check_url(config.base_url, name)
+    api = api_of(config)
     if api == "local":
         from penstock_huggingface.local import LocalProvider
 
         if config.base_url:
             raise ConfigError(f"provider {name!r}: api = 'local' has no base_url; use path for its folder")
         return LocalProvider(config, name)
-    if config.base_url:
-        _check_url(config.base_url, name)
-    elif api != "router":
+    if not config.base_url and api != "router":
         raise ConfigError(f"provider {name!r}: api = {api!r} needs [providers.{name}] base_url")
     headers = _headers(config, services)
     base_url = (config.base_url or ROUTER_URL).rstrip("/")
