@@ -162,10 +162,11 @@ class Catalogue:
 
     def _assemble(self) -> None:
         """Put an engine together as a client does, with nothing to send by; nothing is started."""
+        from penstock.asynchronous import AsyncioRuntime
         from penstock.engine import Engine
-        from penstock.runtime import BlockingRuntime
 
-        Engine(self.settings, self.plugins, BlockingRuntime(_NoTransport()))
+        # The colour that offers everything: a file may be meant for it alone (hedging).
+        Engine(self.settings, self.plugins, AsyncioRuntime(_NoTransport()))
 
     def _is_loaded(self, name: str) -> bool:
         try:
