@@ -1,7 +1,7 @@
 # What a developer runs. Every target sets up what it needs, given Python >= 3.11, pip and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench wheels constraints system format clean
+.PHONY: help demo test test-local check bench wheels constraints system format clean
 .DELETE_ON_ERROR:
 
 VENV     := .venv
@@ -16,7 +16,7 @@ PYTEST   := $(PY) -m pytest
 CANDIDATES = $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{ printf "make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.ready ## calls through the whole pipeline while faults are injected; no key, no network
 	@$(VENV)/bin/penstock demo
@@ -24,6 +24,12 @@ demo: $(VENV)/.ready ## calls through the whole pipeline while faults are inject
 # The system tests join in where PENSTOCK_PEERS names the folder that builds their servers.
 test: $(VENV)/.ready $(if $(PENSTOCK_PEERS),$(VENV)/.system) ## every test
 	$(PYTEST) -n auto --dist loadfile $(ARGS)
+
+# torch and transformers take 1.2 GB, so they get an environment of their own, outside of the checkout.
+LOCAL := $(or $(LOCAL_VENV),$(HOME)/.cache/penstock/local-venv)
+
+test-local: $(LOCAL)/.ready ## models in this process, where PENSTOCK_PEERS names the folder that makes tiny ones
+	HF_HUB_OFFLINE=1 $(LOCAL)/bin/python -m pytest -m local tests/plugins/huggingface/test_local.py $(ARGS)
 
 check: $(VENV)/.ready ## formatting, lint, types, packaging
 	$(PY) -m ruff format --check .
@@ -75,6 +81,14 @@ $(VENV)/.ready: $(PROJECTS) constraints.txt tools/uv.py | $(PY)
 	@[ -x $(VENV)/bin/uv ] || $(PIP) install --quiet -c constraints.txt uv || echo "no uv here; pip will do"
 	@$(PY) tools/uv.py pip install -c constraints.txt --group dev $(EDITABLE) \
 		|| { $(PIP) install --quiet --upgrade pip && $(PIP) install -c constraints.txt --group dev $(EDITABLE); }
+	@touch $@
+
+$(LOCAL)/.ready: core/pyproject.toml plugins/huggingface/pyproject.toml plugins/testkit/pyproject.toml | $(PY)
+	@echo "Installing torch and transformers into $(LOCAL)"
+	@[ -x $(LOCAL)/bin/python ] || $(PY) -m venv $(LOCAL)
+	@$(LOCAL)/bin/python -m pip --disable-pip-version-check install --quiet torch==2.13.0
+	@$(LOCAL)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt pytest gguf \
+		-e core -e plugins/wire -e plugins/testkit -e plugins/retry -e "plugins/huggingface[local]"
 	@touch $@
 
 $(VENV)/.system: $(VENV)/.ready

@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from penstock.call import NEVER, Reply
-from penstock.errors import AttemptTimeout, InvalidRequestError, ModelLoadingError, StreamInterrupted
+from penstock.errors import (
+    AttemptTimeout,
+    InvalidRequestError,
+    ModelLoadingError,
+    ProviderError,
+    StreamInterrupted,
+)
 from penstock.exchange import LiveStream, deadline_exceeded
 from penstock.messages import EmbedRequest, ModelsRequest
 from penstock.redaction import Unpicklable
@@ -34,6 +40,7 @@ from penstock_huggingface.templates import require
 
 if TYPE_CHECKING:
     from penstock.call import Call
+    from penstock.errors import CallError
     from penstock.messages import ChatRequest
     from penstock_huggingface.config import HuggingFaceConfig
     from penstock_huggingface.shelf import Kind, LoadedModel
@@ -78,9 +85,7 @@ class LocalProvider(Unpicklable):
                 return await self._embed(call, request, model, due)
             return await self._chat(call, request, model, due)
         except AttemptTimeout:
-            if call.runtime.now() >= call.deadline:
-                raise deadline_exceeded(call) from None
-            raise
+            raise _expired(call, streamed=request.stream) from None
 
     async def _chat(self, call: Call, request: ChatRequest, model: str, due: float) -> Reply:
         refuse(request, self.name)
@@ -90,7 +95,8 @@ class LocalProvider(Unpicklable):
         if request.stream:
             due = min(due, runtime.now() + timeouts.first_token)
         generation = Generation(loaded, task)
-        self._work.add(generation)
+        with self._lock:
+            self._work.add(generation)
         kept = False
         try:
             if not request.stream:
@@ -120,7 +126,8 @@ class LocalProvider(Unpicklable):
             )
         loaded = await self._model(call, model, "embed", due)
         embedding = Embedding(loaded, request.inputs, normalize=self._config.normalize)
-        self._work.add(embedding)
+        with self._lock:
+            self._work.add(embedding)
         try:
             timeout = seconds(due, call.runtime.now())
             vectors, tokens = await call.runtime.run_blocking(embedding.result, timeout)
@@ -133,32 +140,31 @@ class LocalProvider(Unpicklable):
         config = self._config
         source = source_of(model, self._folder, self.name)
         key = ModelKey.of(source, kind, config)
-        with self._lock:
-            held = self._held.get(key)
-            if held is not None and held.loaded is not None:
-                self._held.move_to_end(key)
-                return held.loaded
-        place = shelf.take(key, self.name)
-        try:
-            loaded = await call.runtime.run_blocking(place.wait, seconds(due, call.runtime.now()))
-            if loaded is None:
-                if call.runtime.now() >= call.deadline:
-                    raise deadline_exceeded(call)
-                raise ModelLoadingError(f"{self.name}: the model {model!r} is being loaded")
-        except BaseException:
-            shelf.give_back(place)
-            raise
         spare: list[Place] = []
         with self._lock:
-            if key in self._held:
-                spare.append(place)  # another call took it meanwhile
-            else:
-                self._held[key] = place
+            place = self._held.get(key)
+            if place is None or place.failure is not None:
+                place = self._held[key] = shelf.take(key, self.name)
+            self._held.move_to_end(key)
             while len(self._held) > config.max_models:
                 spare.append(self._held.popitem(last=False)[1])
         for each in spare:
             shelf.give_back(each)
-        return loaded
+        if place.loaded is not None:
+            return place.loaded
+        # When this call gives up, the load goes on and the next one finds more of it done.
+        try:
+            loaded = await call.runtime.run_blocking(place.wait, seconds(due, call.runtime.now()))
+        except ProviderError:
+            with self._lock:
+                if self._held.get(key) is place:
+                    del self._held[key]
+            raise
+        if loaded is not None:
+            return loaded
+        if call.runtime.now() >= call.deadline:
+            raise deadline_exceeded(call)
+        raise ModelLoadingError(f"{self.name}: the model {model!r} is being loaded")
 
     def memory(self) -> dict[str, int]:
         """Bytes of the weights of each model this instance has in memory, by its folder or Hub name."""
@@ -171,13 +177,26 @@ class LocalProvider(Unpicklable):
 
     async def close(self) -> None:
         """Stop what is being made and let the models go; never raises, may be called twice."""
-        for work in list(self._work):
+        with self._lock:
+            working = list(self._work)
+        for work in working:
             work.stop()
         with self._lock:
             places = list(self._held.values())
             self._held.clear()
         for place in places:
             shelf.give_back(place)
+
+
+def _expired(call: Call, *, streamed: bool) -> CallError:
+    """Which limit it was."""
+    if call.runtime.now() >= call.deadline:
+        return deadline_exceeded(call)
+    timeouts = call.timeouts
+    if streamed and timeouts.first_token < timeouts.attempt:
+        message = f"{call.target}: no first token within {timeouts.first_token:g} s"
+        return AttemptTimeout(message, phase="first_token")
+    return AttemptTimeout(f"{call.target}: no answer within {timeouts.attempt:g} s", phase="attempt")
 
 
 def seconds(due: float, now: float) -> float | None:
