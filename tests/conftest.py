@@ -33,7 +33,13 @@ class World:
     """
 
     def __init__(
-        self, colour: str, faults: Any = (), *, simulator: Simulator | None = None, **arguments: Any
+        self,
+        colour: str,
+        faults: Any = (),
+        *,
+        simulator: Simulator | None = None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+        **arguments: Any,
     ) -> None:
         self.colour = colour
         self.simulator = simulator or Simulator(faults)
@@ -56,10 +62,11 @@ class World:
             )
             self.client: Any = Client(runtime=self.runtime, **options)
         elif colour == "async":
-            self._runner = asyncio.Runner()
-            self.runtime = AsyncioRuntime(
-                self.transport, random=dice, clock=clock.now, sleep=clock.sleep_async
-            )
+            self._runner = asyncio.Runner(loop_factory=loop_factory)
+            times: dict[str, Any] = {"clock": clock.now, "sleep": clock.sleep_async}
+            if loop_factory is not None:  # a loop with a clock of its own
+                times = {"clock": self._runner.get_loop().time}
+            self.runtime = AsyncioRuntime(self.transport, random=dice, **times)
             self.client = AsyncClient(runtime=self.runtime, **options)
         else:
             self.runtime = SimulatedRuntime(self.transport, seed=SEED)
