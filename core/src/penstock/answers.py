@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from penstock.call import Attempt, Target
+from penstock.call import Attempt, Target, current, leave
 from penstock.errors import OutputValidationError, UsageError
 from penstock.messages import Message, ToolCall
 from penstock.responses import ChatResponse, EmbedResponse, FinishReason, Usage
@@ -241,6 +241,8 @@ class Stream(_Streamed):
         return self
 
     def __next__(self) -> Chunk:
+        outer = current.get()
+        current.set(self._call)
         try:
             return drive(cast("Coroutine[Any, Any, Chunk]", self._next()))
         except StopAsyncIteration:
@@ -249,6 +251,8 @@ class Stream(_Streamed):
         except BaseException:
             self.close()
             raise
+        finally:
+            current.set(outer)
 
     def read(self) -> Answer:
         """Read to the end and return the whole answer."""
@@ -258,7 +262,12 @@ class Stream(_Streamed):
 
     def close(self) -> None:
         """Stop reading and give the connection back; a second call does nothing."""
-        drive(self._reply.close())
+        outer = current.get()
+        current.set(self._call)
+        try:
+            drive(self._reply.close())
+        finally:
+            current.set(outer)
 
     def __enter__(self) -> Self:
         return self
@@ -306,11 +315,15 @@ class AsyncStream(_Streamed):
     async def __anext__(self) -> Chunk:
         if self._opening is not None:
             await self._open()
+        outer = current.get()
+        current.set(self._call)
         try:
             return await self._reply.chunks.__anext__()  # type: ignore[union-attr]  # a streamed reply is live
         except BaseException:
             await self._reply.close()
             raise
+        finally:
+            leave(self._call, outer)
 
     async def read(self) -> Answer:
         """Read to the end and return the whole answer."""
@@ -324,7 +337,12 @@ class AsyncStream(_Streamed):
             self._opening.close()
             self._opening = None
         elif hasattr(self, "_reply"):
-            await self._reply.close()
+            outer = current.get()
+            current.set(self._call)
+            try:
+                await self._reply.close()
+            finally:
+                leave(self._call, outer)
 
     def __del__(self) -> None:
         if getattr(self, "_opening", None) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import random
 import time
@@ -51,7 +52,8 @@ class AsyncioRuntime:
         return _LoopEvent(self.now)
 
     async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(None, function, *args)
+        run = contextvars.copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(None, run, function, *args)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(coroutine)

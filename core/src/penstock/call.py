@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
@@ -179,6 +180,10 @@ class Call:
         other.retry_delay = 0.0
         return other
 
+    def is_part_of(self, other: Call) -> bool:
+        """Whether both are the same logical call, derived or not."""
+        return self.attempts is other.attempts
+
     def remaining(self) -> float:
         """Seconds until the deadline, `inf` without one; never negative."""
         return max(0.0, self.deadline - self.runtime.now())
@@ -191,6 +196,27 @@ class Call:
         logged and skipped: telemetry never changes a result.
         """
         tell(self.listeners, event)
+
+
+current: ContextVar[Call | None] = ContextVar("penstock.call", default=None)
+"""
+The call that this thread or task is working for, None between calls: what log records are correlated by.
+
+Set while the client is inside a call or reads from its stream, so what the caller does between two chunks is
+not taken for the call's doing. From its first attempt on it is the derived call that makes the attempt.
+"""
+
+
+def leave(call: Call, outer: Call | None) -> None:
+    """
+    Set `current` back to what it was before this call.
+
+    A coroutine that is dropped half-way is closed in whatever context happens to drop it; that one's own call
+    is left alone.
+    """
+    inner = current.get()
+    if inner is not None and inner.is_part_of(call):
+        current.set(outer)
 
 
 def tell(listeners: tuple[Listener, ...], event: Event) -> None:

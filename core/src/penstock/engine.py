@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from penstock import spans
-from penstock.call import NEVER, Call, Outcome, Reply, Target, Timeouts
+from penstock.call import NEVER, Call, Outcome, Reply, Target, Timeouts, current, leave
 from penstock.errors import CallError, ConfigError, InvalidRequestError
 from penstock.events import CallFinished, CallStarted
 from penstock.messages import EmbedRequest, ModelsRequest
@@ -153,20 +153,25 @@ class Engine:
 
     async def run(self, call: Call, proceed: Proceed) -> Reply:
         """Run a call through hooks and pipeline; its errors leave with every attempt attached."""
-        if call.listeners:
-            call.emit(CallStarted(call.started, call))
+        outer = current.get()
+        current.set(call)
         try:
-            if self._pre:
-                proceed = self._before(call, proceed)
-            reply = await proceed(call)
-        except BaseException as error:
-            self._failed(call, error)
-            raise
-        if self._post and reply.outcome is not None and reply.response is not None:
-            reply.response = self._after(call, reply.response)
-        if call.listeners or reply.outcome is None:
-            reply.on_finish(lambda outcome: self._finished(call, outcome))
-        return reply
+            if call.listeners:
+                call.emit(CallStarted(call.started, call))
+            try:
+                if self._pre:
+                    proceed = self._before(call, proceed)
+                reply = await proceed(call)
+            except BaseException as error:
+                self._failed(call, error)
+                raise
+            if self._post and reply.outcome is not None and reply.response is not None:
+                reply.response = self._after(call, reply.response)
+            if call.listeners or reply.outcome is None:
+                reply.on_finish(lambda outcome: self._finished(call, outcome))
+            return reply
+        finally:
+            leave(call, outer)
 
     async def models(self, provider: str | None) -> tuple[Model, ...]:
         """

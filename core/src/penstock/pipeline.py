@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from penstock.call import Attempt
+from penstock.call import Attempt, current
 from penstock.errors import CallError, ConfigError
 from penstock.events import AttemptCommitted, AttemptFinished, AttemptStarted
 from penstock.specs import Proceed, Scope
@@ -197,6 +197,7 @@ class Endpoint:
         attempt = Attempt(len(attempts) + 1, call.target, now(), delay=call.retry_delay)  # type: ignore[arg-type]  # set
         attempts.append(attempt)
         call.attempt = attempt
+        current.set(call)
         if call.listeners:
             call.emit(AttemptStarted(attempt.started, call, attempt))
         try:

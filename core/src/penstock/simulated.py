@@ -9,6 +9,7 @@ is another interleaving. Cancelling throws `asyncio.CancelledError` at the await
 
 from __future__ import annotations
 
+import contextvars
 import heapq
 import random
 from asyncio import CancelledError
@@ -32,6 +33,7 @@ class SimulatedTask(Generic[T]):
         self.done = False
         self.suspensions = 0
         self._coroutine = coroutine
+        self._context = contextvars.copy_context()
         self._wish: _Wish | None = None
         self._cancelled = False
         self._result: T | None = None
@@ -186,9 +188,9 @@ class SimulatedRuntime:
         try:
             if task._cancelled:
                 task._cancelled = False
-                wish = task._coroutine.throw(CancelledError())
+                wish = task._context.run(task._coroutine.throw, CancelledError())
             else:
-                wish = task._coroutine.send(None)
+                wish = task._context.run(task._coroutine.send, None)
         except StopIteration as stop:
             task._result, task.done = stop.value, True
             return
@@ -197,7 +199,7 @@ class SimulatedRuntime:
             return
         if not isinstance(wish, _Wish):
             message = suspended_by(task._coroutine, wish, "the simulation")
-            task._coroutine.close()
+            task._context.run(task._coroutine.close)
             task._error, task.done = StageSuspendedError(message), True
             return
         wish.task = task

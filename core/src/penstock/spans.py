@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _SPAN = "spans.call"
 _ATTEMPTS = "spans.attempts"
+TRACE_ID = "trace_id"
+"""The fact that tells other listeners which trace the call belongs to, as 32 hex digits."""
 
 
 def active() -> bool:
@@ -115,7 +117,7 @@ class SpanListener:
                 semconv.REQUEST_STOP: stop,
             }
             attributes |= {name: value for name, value in optional.items() if value is not None}
-        call.facts[_SPAN] = _tracer().start_span(
+        span = call.facts[_SPAN] = _tracer().start_span(
             f"{operation} {attributes[semconv.REQUEST_MODEL]}",
             kind=SpanKind.CLIENT,
             attributes=attributes,
@@ -123,6 +125,7 @@ class SpanListener:
             set_status_on_exception=False,
         )
         call.facts[_ATTEMPTS] = {}
+        call.facts[TRACE_ID] = f"{span.get_span_context().trace_id:032x}"
 
     def _start_attempt(self, call: Call, attempt: Attempt) -> None:
         from opentelemetry.trace import SpanKind, set_span_in_context
