@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from penstock.config.lines import Path
 from penstock.config.secrets import Resolver
-from penstock.config.shape import below, is_secret, known_keys, short_names
+from penstock.config.shape import below, is_secret, known_keys, members, short_names
 from penstock.config.tree import Node, written
 from penstock.config.types import Env
 from penstock.redaction import Redactor
@@ -70,7 +70,7 @@ def check(
         short: whether the model's short environment names count here, and may be recommended.
     """
     resolver = Resolver(environ, redactor)
-    config, errors = _validate(model, resolver.resolve(node, (model,)))
+    config, errors = _validate(model, resolver.resolve(node, members(model)))
     problems = {_subject(bad): Problem(message, credential) for bad, message, credential in resolver.problems}
     failed = {id(bad) for bad, _, _ in resolver.problems}
     for error in errors:
@@ -114,7 +114,7 @@ def _validate(model: type[BaseModel], values: Any) -> tuple[BaseModel | None, li
 
 def _follow(node: Node, location: Path, model: type[BaseModel]) -> tuple[Node, list[tuple[Any, ...]]]:
     """The deepest node on the way to an error, and what was expected at each step."""
-    kinds: list[tuple[Any, ...]] = [(model,)]
+    kinds = [members(model)]
     for key in location:
         value = node.value
         inside = value.get(key) if isinstance(value, dict) else None
