@@ -309,6 +309,82 @@ class Witness:
     """Lives as long as the call it is noted on."""
 
 
+# Streams that other stages have had their hands in
+
+
+class Rude(Source):
+    """A source that breaks without saying so, as one of a careless plugin might."""
+
+    closed = False
+
+    async def __anext__(self) -> Chunk:
+        await self._tick()
+        for chunk in self._chunks:
+            return chunk
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await super().aclose()
+
+
+def test_a_broken_stream_is_closed_whatever_its_source_did() -> None:
+    runtime = BlockingRuntime(None)  # type: ignore[arg-type]  # nothing is sent
+    stage = stage_of(runtime)
+    ticks = iter([None, ServerError("down")])
+
+    async def tick() -> None:
+        error = next(ticks)
+        if error is not None:
+            raise error
+
+    source = Rude("three words here", tick)
+
+    async def upstream(call: Call) -> Reply:
+        return source.reply
+
+    with pytest.raises(ServerError):
+        drive(ask_once(stage, call_of(runtime, stream=True), upstream))
+    assert source.closed
+    assert len(stage.flights) == 0
+
+
+async def ask_once(stage: CacheStage, call: Call, upstream: Any) -> str:
+    return await read(await stage(call, upstream))
+
+
+@pytest.mark.parametrize("kind", ["open", "abandoned"])
+def test_a_stream_that_a_stage_inside_cut_short_is_given_and_not_kept(kind: str) -> None:
+    runtime = BlockingRuntime(None)  # type: ignore[arg-type]  # nothing is sent
+    stage = stage_of(runtime)
+    sources = []
+
+    async def tick() -> None: ...
+
+    async def upstream(call: Call) -> Reply:
+        source = Source("three words here", tick)
+        sources.append(source)
+
+        async def first_two(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+            for _ in range(2):
+                yield await anext(chunks)
+            if kind == "abandoned":
+                await source.aclose()
+
+        source.reply.map_stream(first_two)
+        return source.reply
+
+    for _ in range(2):
+        reply = drive(stage(call_of(runtime, stream=True), upstream))
+        assert drive(read(reply)) == "three words "
+        assert reply.outcome is not None
+        assert reply.outcome.response is not None
+        assert reply.outcome.response.text == "three words "  # type: ignore[union-attr]  # a chat answer
+    assert [source.reply.outcome.kind for source in sources if source.reply.outcome] == ["abandoned"] * 2
+    assert stage.stats().stores == 0
+    assert len(stage.flights) == 0
+
+
 # Work behind the scenes
 
 

@@ -363,6 +363,17 @@ def test_when_all_readers_go_the_stream_is_closed(sim: Any) -> None:
     assert it.stage.stats().entries == 0
 
 
+def test_a_follower_that_gave_up_keeps_no_stream_open(sim: Any) -> None:
+    it = sim([drip(1.0)])
+    leader = it.stream("a few words", take=4)
+    follower = it.after(1.5, lambda: it.chat("a few words"))
+    it.after(3.2, lambda: follower.result().cancel())
+    it.runtime.run(it.runtime.sleep(8))
+    assert leader.done
+    assert it.world.transport.open == ()
+    it.settle()
+
+
 def test_plain_and_streamed_calls_share_a_flight(sim: Any) -> None:
     it = sim([drip(1.0), slow_first_token(3)])
     streamed = it.stream("one")

@@ -296,9 +296,10 @@ def test_one_process_sees_what_another_wrote(path: Path) -> None:
 
 
 def _in_child(path: Path, store: SqliteStore, outcome: Any) -> None:
+    inherited = store._connection
     value = drive(store.get("k"))
     drive(store.set("child", b"c", expires=10.0, names=("n",)))
-    outcome.put((value, store._connection is not None))
+    outcome.put((value, store._connection is not inherited))
     drive(store.close())
 
 

@@ -180,6 +180,8 @@ def test_parameters_that_allow_lists_forget_are_part_of_the_key() -> None:
         dataclasses.replace(HELLO, tools=(Tool("f"),)),
         dataclasses.replace(HELLO, tools=(Tool("f", parameters={"type": "object"}),)),
         dataclasses.replace(HELLO, extra={"reasoning": {"effort": "high"}}),
+        dataclasses.replace(HELLO, extra={"seed": 1}),
+        dataclasses.replace(HELLO, extra={"timeout": 1}),
         dataclasses.replace(HELLO, messages=(Message("user", "Hello", name="ada"),)),
         dataclasses.replace(HELLO, messages=(Message("user", "Hello", extra={"cache_control": {}}),)),
         dataclasses.replace(HELLO, messages=(Message("user", (Text("Hello"), image)),)),

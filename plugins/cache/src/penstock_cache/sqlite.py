@@ -176,7 +176,9 @@ class SqliteStore:
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            with contextlib.suppress(sqlite3.OperationalError):
+                # Refused at once while another process switches; the file then has the mode anyway.
+                connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             with _transaction(connection):
                 if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA:
