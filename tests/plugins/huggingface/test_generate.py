@@ -76,6 +76,7 @@ def test_parameters_get_the_names_and_the_limits_of_tgi(codec: GenerateCodec) ->
         extra={"top_k": 5, "adapter_id": "a", "parameters": {"watermark": True}, "add_special_tokens": False},
     )
     assert payload == {
+        "model": "m",
         "inputs": "Hello",
         "add_special_tokens": False,
         "parameters": {

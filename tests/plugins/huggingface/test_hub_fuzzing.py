@@ -93,7 +93,7 @@ def mutate(payload: Any, draw: Any) -> Any:
             parent, key = here, draw(st.sampled_from(list(keys)))
             here = parent[key]
         if parent is None:
-            payload = payload if draw(st.integers(0, 5)) else draw(ODD)
+            payload = payload if draw(st.integers(0, 5)) else copy.deepcopy(draw(ODD))
         elif draw(st.integers(0, 3)) == 0 and isinstance(parent, dict):
             del parent[key]
         else:

@@ -117,7 +117,21 @@ def test_the_root_answers_as_the_old_inference_did(plan_of: PlanOf) -> None:
     assert answer["generated_text"] == "Well: yes"
     streamed = events(plan_of(tgi(text=" yes"), generate("Well:") | {"stream": True}, path="/"))
     assert streamed[-1]["generated_text"] == "Well: yes"
-    assert len(parsed(plan_of(tgi(), {"inputs": ["a", "b"]}, path="/"))) == 2
+
+
+def test_an_endpoint_gives_vectors_on_both_of_its_paths(plan_of: PlanOf) -> None:
+    plain = parsed(plan_of(tgi(dimensions=3), {"inputs": ["a", "b"]}, path="/"))
+    openai = parsed(plan_of(tgi(dimensions=3), {"input": ["a", "b"]}, path="/v1/embeddings"))
+    assert [entry["embedding"] for entry in openai["data"]] == plain
+    assert [len(vector) for vector in plain] == [3, 3]
+
+
+def test_a_grammar_is_followed(plan_of: PlanOf) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    body = generate(grammar={"type": "json", "value": schema})
+    assert "a" in json.loads(parsed(plan_of(tgi(), body, path="/generate"))["generated_text"])
+    endless = generate(grammar={"type": "json", "value": {"$ref": "#/missing"}})
+    assert status(plan_of(tgi(), endless, path="/generate")) == 422
 
 
 def test_tgi_tells_its_model_and_window(plan_of: PlanOf) -> None:

@@ -1,8 +1,7 @@
 """
 TGI's own API as a codec: `/generate`, `/generate_stream`, and `/` for what an endpoint embeds.
 
-Messages become one prompt (see `prompts.py`). The model's name is the endpoint's business: an endpoint
-serves one model, and its name is not sent.
+Messages become one prompt (see `prompts.py`).
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class GenerateCodec:
             return HttpRequest("GET", f"{self.base_url}/info", dict(self._get_headers))
         if isinstance(request, ChatRequest):
             path = "/generate_stream" if request.stream else "/generate"
-            payload = generate_payload(request, self._prompt(request.messages))
+            payload = generate_payload(request, model, self._prompt(request.messages))
         else:
             path, payload = "/", feature_payload(request)
         try:

@@ -45,9 +45,9 @@ PARAMETERS = frozenset(
 """Names that TGI reads inside `parameters` only."""
 
 
-def generate_payload(request: ChatRequest, prompt: str) -> dict[str, Any]:
+def generate_payload(request: ChatRequest, model: str, prompt: str) -> dict[str, Any]:
     """
-    The body of a generation.
+    The body of a generation; TGI itself does not look at the model, what stands before it may.
 
     Raises:
         InvalidRequestError: the API cannot express it; names the parameter.
@@ -73,7 +73,7 @@ def generate_payload(request: ChatRequest, prompt: str) -> dict[str, Any]:
     grammar = _grammar(request)
     if grammar is not None:
         parameters["grammar"] = grammar
-    payload: dict[str, Any] = {"inputs": prompt, "parameters": parameters}
+    payload: dict[str, Any] = {"model": model, "inputs": prompt, "parameters": parameters}
     if request.stream:
         payload["stream"] = True
     for name in ("user", "metadata"):

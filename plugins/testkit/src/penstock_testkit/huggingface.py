@@ -1,8 +1,9 @@
 """
-Two dialects of the simulator: Hugging Face's router, and TGI as endpoints run it, without I/O.
+Two dialects of the simulator: Hugging Face's router, and an endpoint with TGI, without I/O.
 
 The router answers on `/v1` and on the feature-extraction pipeline of hf-inference; TGI on `/v1`, on
 `/generate` and `/generate_stream`, on `/` (both in one, told apart by `stream`), `/info` and `/health`.
+Texts on `/v1/embeddings`, or as a list on `/`, get vectors, as from an endpoint with an embedding model.
 Everything is derived from the request and its number.
 """
 
@@ -15,10 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from penstock_testkit.failure import Failure, retry_after_headers
 from penstock_testkit.faults import Fault
-from penstock_testkit.huggingface_errors import Body, missing_field, router_refusal, tgi_refusal
+from penstock_testkit.huggingface_errors import (
+    Body,
+    invalid_generation,
+    missing_field,
+    router_refusal,
+    tgi_refusal,
+)
 from penstock_testkit.openai import embedding
 from penstock_testkit.openai_chat import CREATED, chat_completion, word_count
 from penstock_testkit.plan import END, Data, Head
+from penstock_testkit.schema import instance
 
 if TYPE_CHECKING:
     from penstock_testkit.dialect import Occasion, Settings
@@ -27,6 +35,14 @@ if TYPE_CHECKING:
 
 _DEFAULT_MODELS = ("meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen3-32B")
 _PIPELINE = re.compile(r"/hf-inference/models/(.+)/pipeline/feature-extraction")
+# TGI's paths that take a body, and the field each needs.
+_NEEDED = {
+    "/": "inputs",
+    "/generate": "inputs",
+    "/generate_stream": "inputs",
+    "/v1/chat/completions": "messages",
+    "/v1/embeddings": "input",
+}
 _STREAM = "text/event-stream"
 _WORDS = re.compile(r"\s*\S+\s*$|\s*\S+|\s+$")
 _CHAT_ID = re.compile(rb'"id": ?"chatcmpl-[0-9a-f]+"')
@@ -116,16 +132,18 @@ class TGIDialect:
         if path == "/v1/models":
             listed = [{"id": self.model, "object": "model", "created": 0, "owned_by": self.model}]
             return _json({"object": "list", "data": listed}, _tgi_headers())
-        if path not in ("/", "/generate", "/generate_stream", "/v1/chat/completions"):
+        if path not in _NEEDED:
             return self.failure(Failure(kind="not_found"), occasion)
         if request.method != "POST":
             return self.failure(Failure(kind="method_not_allowed"), occasion)
-        missing = _field_missing(request, "messages" if path.startswith("/v1/") else "inputs")
+        missing = _field_missing(request, _NEEDED[path])
         if missing is not None:
             return missing
         if path == "/" and isinstance(request.json["inputs"], list):
             return _json(_vectors(request, settings), _tgi_headers())
-        refusal = None if path.startswith("/v1/") else self._invalid(request.json)
+        if path == "/v1/embeddings":
+            return _json(_embeddings(request, settings), _tgi_headers())
+        refusal = None if path.startswith("/v1/") else invalid_generation(request.json, self.window)
         if refusal is None and occasion.reading.wait is not None:
             refusal = Failure(kind="overloaded")
         streamed = path == "/generate_stream" or (path == "/" and request.stream)
@@ -141,7 +159,11 @@ class TGIDialect:
                 Data(_CHAT_ID.sub(b'"id":""', step.data), step.part) if type(step) is Data else step
                 for step in plan
             )
-        return self._generated(occasion, text, streamed=streamed)
+        try:
+            return self._generated(occasion, text, streamed=streamed)
+        except ValueError as error:
+            message = f"Input validation error: grammar is not valid: {error}"
+            return self.failure(Failure(kind="invalid_request", message=message), occasion)
 
     def failure(self, failure: Failure, occasion: Occasion) -> Plan:
         return _refused(*tgi_refusal(failure), failure, _tgi_headers())
@@ -169,37 +191,12 @@ class TGIDialect:
             "version": "3.3.6",
         }
 
-    def _invalid(self, fields: dict[str, Any]) -> Failure | None:
-        """What TGI's own validation says of a generation."""
-        parameters = fields.get("parameters") or {}
-
-        def wrong(message: str) -> Failure:
-            return Failure(kind="invalid_request", message=f"Input validation error: {message}")
-
-        if not isinstance(fields["inputs"], str) or not fields["inputs"]:
-            return wrong("`inputs` cannot be empty")
-        temperature = parameters.get("temperature")
-        if temperature is not None and temperature <= 0:
-            return wrong("`temperature` must be strictly positive")
-        top_p = parameters.get("top_p")
-        if top_p is not None and not 0 < top_p < 1:
-            return wrong("`top_p` must be > 0.0 and < 1.0")
-        if len(parameters.get("stop") or ()) > 4:
-            return wrong("`stop` supports up to 4 stop sequences")
-        given, wanted = word_count(fields["inputs"]), parameters.get("max_new_tokens") or 0
-        if given + wanted > self.window:
-            return wrong(
-                f"`inputs` tokens + `max_new_tokens` must be <= {self.window}. "
-                f"Given: {given} `inputs` tokens and {wanted} `max_new_tokens`"
-            )
-        return None
-
     def _generated(self, occasion: Occasion, text: str | None, *, streamed: bool) -> Plan:
         request = occasion.request
         fields = request.json
         parameters = fields.get("parameters") or {}
         if text is None:
-            text = _say(occasion.settings, request, fields["inputs"])
+            text = _structured(parameters) or _say(occasion.settings, request, fields["inputs"])
         words, reason = _cut(text, parameters.get("max_new_tokens"), parameters.get("stop") or ())
         whole = "".join(words)
         if parameters.get("return_full_text", request.path == "/"):
@@ -304,6 +301,22 @@ def _vectors(request: ReceivedRequest, settings: Settings) -> list[list[float]]:
     return [list(embedding(str(each), dimensions)) for each in texts]
 
 
+def _embeddings(request: ReceivedRequest, settings: Settings) -> dict[str, Any]:
+    fields = request.json
+    texts = fields["input"] if isinstance(fields["input"], list) else [fields["input"]]
+    dimensions = fields.get("dimensions") or settings.dimensions
+    tokens = sum(word_count(str(text)) for text in texts)
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": place, "embedding": list(embedding(str(text), dimensions))}
+            for place, text in enumerate(texts)
+        ],
+        "model": request.model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
 def _field_missing(request: ReceivedRequest, name: str) -> Plan | None:
     if isinstance(request.json, dict) and request.json.get(name) is not None:
         return None
@@ -315,6 +328,14 @@ def _field_missing(request: ReceivedRequest, name: str) -> Plan | None:
 def _bearer(request: ReceivedRequest) -> str:
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def _structured(parameters: dict[str, Any]) -> str | None:
+    """An instance of the schema that the grammar demands."""
+    grammar = parameters.get("grammar")
+    if not isinstance(grammar, dict) or grammar.get("type") != "json":
+        return None
+    return json.dumps(instance(grammar.get("value") or {}, "value"))
 
 
 def _say(settings: Settings, request: ReceivedRequest, prompt: str) -> str:

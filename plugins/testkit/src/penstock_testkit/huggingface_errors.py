@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock_testkit.failure import Failure, Kind
+from penstock_testkit.openai_chat import word_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,3 +114,33 @@ def missing_field(name: str, body: bytes) -> str:
         f"Failed to deserialize the JSON body into the target type: missing field `{name}` "
         f"at line 1 column {len(body)}"
     )
+
+
+def invalid_generation(fields: dict[str, Any], window: int) -> Failure | None:
+    """
+    What TGI's own validation says of a body of `/generate`.
+
+    Args:
+        fields: the parsed body, with `inputs`.
+        window: tokens of prompt and answer together; tokens are words.
+    """
+    parameters = fields.get("parameters") or {}
+    message = None
+    temperature, top_p = parameters.get("temperature"), parameters.get("top_p")
+    prompt, wanted = fields["inputs"], parameters.get("max_new_tokens") or 0
+    if not isinstance(prompt, str) or not prompt:
+        message = "`inputs` cannot be empty"
+    elif temperature is not None and temperature <= 0:
+        message = "`temperature` must be strictly positive"
+    elif top_p is not None and not 0 < top_p < 1:
+        message = "`top_p` must be > 0.0 and < 1.0"
+    elif len(parameters.get("stop") or ()) > 4:
+        message = "`stop` supports up to 4 stop sequences"
+    elif word_count(prompt) + wanted > window:
+        message = (
+            f"`inputs` tokens + `max_new_tokens` must be <= {window}. "
+            f"Given: {word_count(prompt)} `inputs` tokens and {wanted} `max_new_tokens`"
+        )
+    if message is None:
+        return None
+    return Failure(kind="invalid_request", message=f"Input validation error: {message}")
