@@ -69,13 +69,13 @@ class OpenAIDialect:
                 Failure(kind="invalid_request", message=str(error), param="response_format"), occasion
             )
         if request.stream:
-            headers = _headers(occasion, "text/event-stream; charset=utf-8")
+            headers = answer_headers(occasion, "text/event-stream; charset=utf-8")
             return (Head(200, headers, "chunked"), *pieces, END)
-        return (Head(200, _headers(occasion)), *pieces, END)
+        return (Head(200, answer_headers(occasion)), *pieces, END)
 
     def failure(self, failure: Failure, occasion: Occasion) -> Plan:
         status, body = error_body(failure, occasion.request)
-        headers = _headers(occasion)
+        headers = answer_headers(occasion)
         if failure.retry_after is not None:
             headers |= retry_after_headers(failure.retry_after)
         return (Head(status, headers), Data(json.dumps(body, indent=2).encode(), "content"), END)
@@ -135,10 +135,11 @@ def embedding(text: str, dimensions: int = 32) -> tuple[float, ...]:
 
 
 def _plain(occasion: Occasion, body: dict[str, Any]) -> Plan:
-    return (Head(200, _headers(occasion)), Data(json.dumps(body).encode(), "content"), END)
+    return (Head(200, answer_headers(occasion)), Data(json.dumps(body).encode(), "content"), END)
 
 
-def _headers(occasion: Occasion, content_type: str = "application/json") -> dict[str, str]:
+def answer_headers(occasion: Occasion, content_type: str = "application/json") -> dict[str, str]:
+    """The headers of an answer: what is left of the limits, and the request id."""
     reading = occasion.reading
     return {
         "content-type": content_type,
