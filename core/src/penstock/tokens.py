@@ -30,6 +30,9 @@ PRIMING = 3
 IMAGE_TOKENS = {"low": 85, "high": 765, "auto": 765}
 """OpenAI's price of an image: `low` is flat, `high` that of a 1024 x 1024 image."""
 
+_ROUNDING = 1e-9
+"""What float sums may be above the true one before it makes a whole token."""
+
 _CJK = re.compile(
     "[\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef"
     "\U00020000-\U0003ffff]+"
@@ -71,9 +74,9 @@ def estimate_input(request: Request, factor: float = 1.0) -> int:
             text += sum(map(_tool, request.tools))
         if request.schema is not None:
             text += _json(request.schema.json_schema)
-        return ceil(text * factor) + flat
+        return ceil(text * factor - _ROUNDING) + flat
     if isinstance(request, EmbedRequest):
-        return ceil(sum(map(text_tokens, request.inputs)) * factor)
+        return ceil(sum(map(text_tokens, request.inputs)) * factor - _ROUNDING)
     return 0
 
 
@@ -83,7 +86,7 @@ def estimate_output(response: Response | None, factor: float = 1.0) -> int:
     for choice in getattr(response, "choices", ()):
         text += text_tokens(choice.text) + text_tokens(choice.reasoning) + text_tokens(choice.refusal)
         text += _tool_calls(choice.tool_calls)
-    return ceil(text * factor)
+    return ceil(text * factor - _ROUNDING)
 
 
 def _parts(message: Message) -> tuple[float, int]:

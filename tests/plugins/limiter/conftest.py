@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,8 @@ from penstock.call import Attempt, Call, Reply, Target, Timeouts
 from penstock.events import Event
 from penstock.http import HttpHead
 from penstock.messages import ChatRequest, Message
-from penstock.redaction import Redactor
 from penstock.responses import ChatResponse, Choice, Usage
-from penstock.specs import Scope, Services
+from penstock.specs import Scope
 from penstock_limiter import LimiterConfig, LimiterStage
 from penstock_wire.headers import rate_limits
 
@@ -41,15 +41,7 @@ class Bench:
     def __init__(self, runtime: Any, **config: Any) -> None:
         self.runtime = runtime
         self.events: list[Event] = []
-        services = Services(
-            name="limiter",
-            runtime=runtime,
-            emit=self.events.append,
-            redactor=Redactor(),
-            retry_budget=lambda name: None,  # type: ignore[arg-type,return-value]  # the limiter has no use for it
-            peek=lambda call: None,
-            store=lambda name: None,
-        )
+        services: Any = SimpleNamespace(name="limiter", runtime=runtime, emit=self.events.append)
         self.config = LimiterConfig(**config)
         self.stage = LimiterStage(self.config, services)
 
@@ -82,18 +74,19 @@ class Bench:
         """The names of the events."""
         return [type(event).__name__ for event in self.events]
 
+    @staticmethod
+    def begin(call: Call, headers: dict[str, str] | None = None, status: int = 200) -> Attempt:
+        """What the endpoint and the exchange note on a call."""
+        attempt = Attempt(len(call.attempts) + 1, call.target, call.runtime.now())  # type: ignore[arg-type]  # it has one
+        attempt.head = HttpHead(status, headers or {}, 0.0)
+        call.attempts.append(attempt)
+        call.attempt = attempt
+        return attempt
 
-def begin(call: Call, headers: dict[str, str] | None = None, status: int = 200) -> Attempt:
-    """What the endpoint and the exchange note on a call."""
-    attempt = Attempt(len(call.attempts) + 1, call.target, call.runtime.now())  # type: ignore[arg-type]  # it has one
-    attempt.head = HttpHead(status, headers or {}, 0.0)
-    call.attempts.append(attempt)
-    call.attempt = attempt
-    return attempt
-
-
-def answer(input_tokens: int | None = 5, output_tokens: int | None = 5) -> ChatResponse:
-    return ChatResponse(choices=(Choice("Hi"),), usage=Usage(input_tokens, output_tokens))
+    @staticmethod
+    def answer(input_tokens: int | None = 5, output_tokens: int | None = 5) -> ChatResponse:
+        """An answer with its usage."""
+        return ChatResponse(choices=(Choice("Hi"),), usage=Usage(input_tokens, output_tokens))
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock_limiter.gate import Gate, Lane, Pause, Permit, Refusal, Ticket
+from penstock_limiter.admission import Lane, Pause, Permit, Refusal, Ticket
+from penstock_limiter.gate import Gate
 from penstock_limiter.learnt import LearntLimit
 from penstock_limiter.limit import BoundedLimit, Bounds, Settlement
 from penstock_limiter.waiting import NOTHING

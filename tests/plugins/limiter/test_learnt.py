@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock_limiter.learnt import LearntLimit
+from penstock_limiter.learnt import GRACE, LearntLimit
 from penstock_limiter.limit import Settlement
 
 
@@ -41,8 +41,8 @@ def test_what_remains_is_spent_until_the_reset() -> None:
     for _ in range(2):
         assert limit.wait(1.0, 0.0) == 0.0
         limit.take(1.0, 0.0)
-    assert limit.wait(1.0, 0.0) == 29.0
-    assert limit.wait(30.0, 0.0) == 0.0
+    assert limit.wait(1.0, 0.0) == 29.0 + GRACE
+    assert limit.wait(30.0 + GRACE, 0.0) == 0.0
     assert limit.quiet
 
 
@@ -52,7 +52,7 @@ def test_tokens_that_remain_are_spent_too() -> None:
     assert limit.counts_tokens
     limit.take(0.0, 80.0)
     assert limit.wait(0.0, 20.0) == 0.0
-    assert limit.wait(0.0, 21.0) == 10.0
+    assert limit.wait(0.0, 21.0) == 10.0 + GRACE
 
 
 def test_requests_admitted_after_the_one_that_was_answered_are_subtracted() -> None:
@@ -61,7 +61,7 @@ def test_requests_admitted_after_the_one_that_was_answered_are_subtracted() -> N
     for _ in range(3):
         limit.stamp()
     limit.hear(0.0, answered, 0.0, heads(remaining_requests=3, reset_requests=5.0))
-    assert limit.wait(0.0, 0.0) == 5.0
+    assert limit.wait(0.0, 0.0) == 5.0 + GRACE
 
 
 def test_a_straggler_can_only_lower_what_a_younger_head_said() -> None:
@@ -72,7 +72,7 @@ def test_a_straggler_can_only_lower_what_a_younger_head_said() -> None:
     assert limit.requests.left == 5
     limit.hear(0.0, old, 0.0, heads(remaining_requests=2, reset_requests=1.0))
     assert limit.requests.left == 1  # two, and one came after it
-    assert limit.requests.until == 9.0
+    assert limit.requests.until == 9.0 + GRACE
 
 
 def test_a_fixed_window_is_waited_for_to_its_end() -> None:
@@ -84,13 +84,28 @@ def test_a_fixed_window_is_waited_for_to_its_end() -> None:
             0.0,
             heads(limit_requests=100, remaining_requests=100 - used, reset_requests=reset),
         )
-    assert limit.wait(50.0, 0.0) == 10.0
+    assert abs(limit.wait(50.0, 0.0) - 10.0 - GRACE) < 1e-9
+
+
+def test_a_crowd_that_waited_for_the_reset_does_not_overrun_the_fresh_window() -> None:
+    limit = LearntLimit("m")
+    old = limit.take(0.0, 0.0)
+    known = heads(limit_requests=3, remaining_requests=0, reset_requests=10.0)
+    limit.hear(0.0, limit.stamp(), 0.0, known)
+    for _ in range(3):
+        assert limit.wait(11.0, 0.0) == 0.0
+        limit.take(11.0, 0.0)
+    assert limit.wait(11.0, 0.0) > 0.0
+    limit.hear(11.0, old, 0.0, known)  # what an old request was told is about the old window
+    assert limit.requests.left == 0.0
+    assert limit.wait(25.0, 0.0) == 0.0
+    assert limit.quiet
 
 
 def test_a_bucket_that_shows_itself_refills_the_allowance() -> None:
     """OpenAI says how long until the bucket is full: a minute, while the next request fits in 0.12 s."""
     limit = LearntLimit("m")
-    for used in (100, 250, 500):
+    for used in (100, 150, 250, 350, 500):
         limit.hear(
             0.0,
             limit.stamp(),

@@ -22,142 +22,24 @@ import heapq
 import math
 import threading
 from bisect import insort
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from penstock_limiter.admission import Lane, Pause, Permit, Refusal, Ticket, wake
 from penstock_limiter.learnt import LearntLimit
 
 if TYPE_CHECKING:
     from penstock.runtime import Event
-    from penstock_limiter.limit import Limit, Reason, Settlement
+    from penstock_limiter.admission import RefusalReason
+    from penstock_limiter.limit import Limit, Settlement
 
 QUOTA_SECONDS = 120.0
 """A longer reset by the server's word is a quota: no queueing, so that another target is asked."""
 
-RefusalReason: TypeAlias = "Reason | Literal['quota', 'full', 'too_large', 'deadline']"
+SHORTEST_WAIT = 1e-5
+"""Seconds; what rounding leaves of a wait might be too short to move the clock at all."""
 
 _arrival = attrgetter("number")
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """
-    Not admitted, and nothing taken.
-
-    Args:
-        reason: what lacks.
-        wait: seconds until it would probably fit, `inf` for never.
-        limit: the name of the limit that lacks it.
-    """
-
-    reason: RefusalReason
-    wait: float
-    limit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """
-    Not yet.
-
-    Args:
-        due: the clock's reading at which to look again.
-        asleep: only time can help, so nobody will set the event before.
-    """
-
-    due: float
-    asleep: bool
-
-
-class Lane:
-    """
-    The queue in front of a set of limits.
-
-    Args:
-        limits: every limit a request of this lane needs, in a fixed order.
-    """
-
-    __slots__ = ("limits", "queue")
-
-    def __init__(self, limits: Sequence[Limit]) -> None:
-        self.limits = tuple(limits)
-        self.queue: deque[Ticket] = deque()
-
-
-class Permit:
-    """What was admitted; settle it exactly once (a second time does nothing)."""
-
-    __slots__ = ("_gate", "_receipts", "at", "lane", "settled", "tokens")
-
-    def __init__(self, gate: Gate, lane: Lane, now: float, tokens: float, receipts: list[Any]) -> None:
-        self._gate = gate
-        self._receipts = receipts
-        self.lane = lane
-        self.at = now
-        self.tokens = tokens
-        self.settled = False
-
-    @property
-    def stamp(self) -> Any:
-        """The receipt of the last limit of the lane; for a learnt one, the number of the request."""
-        return self._receipts[-1]
-
-    def settle(self, now: float, settlement: Settlement) -> None:
-        """
-        Say what became of it; from any thread.
-
-        Args:
-            now: the clock's reading in seconds.
-            settlement: how it ended and what it cost.
-        """
-        gate = self._gate
-        woken: list[Event] | None = None
-        with gate.lock:
-            if self.settled:
-                return
-            self.settled = True
-            held = now - self.at
-            tokens = self.tokens
-            receipts = iter(self._receipts)
-            for limit in self.lane.limits:
-                limit.settle(next(receipts), now, tokens, held, settlement)
-            gate.out -= 1
-            if gate.waiting:
-                woken = gate.pump(now)
-        if woken:
-            wake(woken)
-
-
-class Ticket:
-    """A place in the queue of a lane."""
-
-    __slots__ = (
-        "asleep",
-        "claimed",
-        "due",
-        "event",
-        "expires",
-        "lane",
-        "number",
-        "permit",
-        "since",
-        "tokens",
-    )
-
-    def __init__(self, number: int, lane: Lane, now: float, tokens: float, expires: float) -> None:
-        self.number = number
-        self.lane = lane
-        self.since = now
-        self.tokens = tokens
-        self.expires = expires
-        self.event: Event | None = None
-        self.due = math.inf
-        self.asleep = False
-        self.permit: Permit | None = None
-        self.claimed: list[Limit] = []
 
 
 class Gate:
@@ -275,10 +157,12 @@ class Gate:
         if permit is not None:
             permit.settle(now, nothing)
 
-    def hear(self, now: float, limit: LearntLimit, stamp: int, spent: float, limits: Any) -> None:
+    def hear(
+        self, now: float, limit: LearntLimit, stamp: int, spent: float, limits: Any, *, plenty: bool
+    ) -> None:
         """Take in what a head says; see `LearntLimit.hear`."""
         with self.lock:
-            limit.hear(now, stamp, spent, limits)
+            limit.hear(now, stamp, spent, limits, plenty=plenty)
             woken = self.pump(now) if self.waiting else []
         wake(woken)
 
@@ -347,7 +231,7 @@ class Gate:
                 wait = max(wait, lacking)
                 if lacking > 0.0 and (behind or limit.elastic(now, tokens)):
                     asleep = False
-        due = now + wait
+        due = now + max(wait, SHORTEST_WAIT)
         if due > ticket.expires:
             if asleep:
                 return None
@@ -415,9 +299,3 @@ class Gate:
         if reason == "queue":
             reason = otherwise
         return Refusal(reason, worst.predict(now, tokens), worst.name)
-
-
-def wake(events: Sequence[Event]) -> None:
-    """Set events, outside every lock."""
-    for event in events:
-        event.set()

@@ -4,10 +4,12 @@ What the server's answers taught: how much it says remains, and pauses after a 4
 Rules
 1. A head's `remaining` is the server's count when the request arrived there; what was admitted after that
    request is subtracted. The head of a younger request replaces what an older one said; a
-   straggler can only lower it. At the reset the window is fresh and nothing remains known.
-2. Nothing left means nothing until the reset, as a fixed window would have it. When two heads show that
-   the reset grows in proportion to what is used, the server runs a bucket that refills all the
-   time, and the allowance refills with it.
+   straggler can only lower it. At the reset the window is fresh: the server's limit, where it said one,
+   is counted down once more, so that a crowd that waited for the reset does not overrun it; heads of
+   requests from before the reset say nothing about the new window.
+2. Nothing left means nothing until the reset, as a fixed window would have it. When several heads in a row
+   show that the reset grows in proportion to what is used, the server runs a bucket that refills all
+   the time, and the allowance refills with it; a 429 takes that trust away.
 3. A 429 pauses the key until the server's hint and a little jitter, so that no crowd comes back at once.
    Without a hint the pause is 1 s and doubles with each further 429, up to 20 s; a crowd of 429s for
    requests sent before the pause counts once.
@@ -21,11 +23,13 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from penstock_limiter.gate import Ticket
+    from penstock_limiter.admission import Ticket
     from penstock_limiter.limit import Reason, Settlement
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 20.0
+GRACE = 0.05
+"""Seconds added to a reset: servers round it, and who comes a millisecond early is refused."""
 
 
 class Allowance:
@@ -37,13 +41,27 @@ class Allowance:
         until: the clock's reading when the window is fresh; in the past when nothing is known.
     """
 
-    __slots__ = ("_at", "_period", "_share", "_stamp", "left", "refill", "until")
+    __slots__ = (
+        "_alike",
+        "_at",
+        "_limit",
+        "_period",
+        "_rolled",
+        "_share",
+        "_span",
+        "_stamp",
+        "left",
+        "refill",
+        "until",
+    )
 
     # Two periods within 5 % are the same, two shares of use within 20 % prove nothing, and counts are rounded
     # down and resets to milliseconds, so a refill is believed to 95 %.
     ALIKE = 0.05
     APART = 1.2
     CAREFUL = 0.95
+    PROOF = 3
+    """Comparisons in a row that must agree before a refill is believed."""
 
     def __init__(self) -> None:
         self.left = 0.0
@@ -53,9 +71,20 @@ class Allowance:
         self._stamp = -1
         self._share = 0.0
         self._period = 0.0
+        self._alike = 0
+        self._limit: float | None = None
+        self._span = 0.0
+        self._rolled = -1
 
     def hear(
-        self, now: float, stamp: int, since: float, remaining: float, reset: float, limit: float | None
+        self,
+        now: float,
+        stamp: int,
+        since: float,
+        remaining: float,
+        reset: float,
+        limit: float | None,
+        plenty: bool,
     ) -> None:
         """
         Take in one head.
@@ -67,15 +96,37 @@ class Allowance:
             remaining: what the server says is left.
             reset: seconds until its window is fresh.
             limit: of the server's window, when it says so.
+            plenty: so much that it need not be counted down.
         """
+        if stamp <= self._rolled:
+            return
         if stamp < self._stamp and now < self.until:
             self.left = min(self.left, remaining - since)
             return
         self._learn_refill(remaining, reset, limit)
+        if plenty and now >= self.until:
+            return
         self._stamp = stamp
         self._at = now
         self.left = remaining - since
-        self.until = now + reset
+        self.until = now + reset + GRACE
+        self._limit = limit
+        self._span = max(reset, self._span)
+
+    def roll(self, now: float, latest: int) -> None:
+        """
+        Begin a fresh window when the last one is over.
+
+        Args:
+            now: the clock's reading in seconds.
+            latest: the stamp of the youngest request.
+        """
+        if now >= self.until and self._limit is not None:
+            self.left = self._limit
+            self.until = now + self._span
+            self._at = now
+            self._rolled = latest
+            self._limit = None  # once: without further heads nothing is known after this one
 
     def wait(self, now: float, cost: float, ahead: float = 0.0) -> float:
         """Seconds until `cost` is allowed behind `ahead`; 0 when it is now."""
@@ -95,6 +146,11 @@ class Allowance:
         if stamp > self._stamp:
             self.left += cost
 
+    def distrust(self) -> None:
+        """The server refused: its bucket, if it is one, must prove itself again."""
+        self._alike = 0
+        self.refill = 0.0
+
     def _learn_refill(self, remaining: float, reset: float, limit: float | None) -> None:
         used = (limit or 0.0) - remaining
         if limit is None or used <= 0.0 or reset <= 0.0:
@@ -103,7 +159,8 @@ class Allowance:
         share, period = used / limit, reset * limit / used
         if self._share and not 1 / self.APART < share / self._share < self.APART:
             alike = abs(period - self._period) <= self.ALIKE * self._period
-            self.refill = limit / period * self.CAREFUL if alike else 0.0
+            self._alike = self._alike + 1 if alike else 0
+            self.refill = limit / period * self.CAREFUL if self._alike >= self.PROOF else 0.0
         self._share, self._period = share, period
 
 
@@ -161,7 +218,7 @@ class LearntLimit:
         self.latest = number = next(self._count)
         return number
 
-    def hear(self, now: float, stamp: int, spent: float, limits: Any) -> None:
+    def hear(self, now: float, stamp: int, spent: float, limits: Any, *, plenty: bool = False) -> None:
         """
         Take in what a head says.
 
@@ -170,16 +227,24 @@ class LearntLimit:
             stamp: of the request it answers.
             spent: `spent` when that request had been admitted.
             limits: what `rate_limits(head)` of the provider returned.
+            plenty: so much that it need not be counted down.
         """
+        self._look(now)
         if limits.remaining_requests is not None and limits.reset_requests is not None:
             after = max(0, self.latest - stamp)
             self.requests.hear(
-                now, stamp, after, limits.remaining_requests, limits.reset_requests, limits.limit_requests
+                now,
+                stamp,
+                after,
+                limits.remaining_requests,
+                limits.reset_requests,
+                limits.limit_requests,
+                plenty,
             )
         if limits.remaining_tokens is not None and limits.reset_tokens is not None:
             since = max(0.0, self.spent - spent)
             self.tokens.hear(
-                now, stamp, since, limits.remaining_tokens, limits.reset_tokens, limits.limit_tokens
+                now, stamp, since, limits.remaining_tokens, limits.reset_tokens, limits.limit_tokens, plenty
             )
         self._look(now)
 
@@ -196,6 +261,8 @@ class LearntLimit:
         Returns:
             Seconds the key is paused from now on.
         """
+        self.requests.distrust()
+        self.tokens.distrust()
         if not hint:
             if stamp > self._storm:
                 self.trouble += 1
@@ -281,5 +348,7 @@ class LearntLimit:
         return numbers
 
     def _look(self, now: float) -> None:
+        self.requests.roll(now, self.latest)
+        self.tokens.roll(now, self.latest)
         self.counts_tokens = now < self.tokens.until
         self.quiet = not (now < self.paused_until or now < self.requests.until or self.counts_tokens)

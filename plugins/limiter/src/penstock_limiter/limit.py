@@ -17,7 +17,7 @@ from penstock_limiter.gcra import Gcra
 from penstock_limiter.ledger import TokenLedger
 
 if TYPE_CHECKING:
-    from penstock_limiter.gate import Ticket
+    from penstock_limiter.admission import Ticket
 
 Reason: TypeAlias = Literal["rate", "tokens", "concurrency", "remaining", "paused", "queue"]
 """What lacks: a dimension, what the server said remains, a pause after a 429, or others come first."""

@@ -26,7 +26,8 @@ from penstock.events import (
 from penstock.exchange import deadline_exceeded
 from penstock.messages import ChatRequest
 from penstock.tokens import estimate_input
-from penstock_limiter.gate import QUOTA_SECONDS, Permit, Ticket
+from penstock_limiter.admission import Permit, Ticket
+from penstock_limiter.gate import QUOTA_SECONDS
 from penstock_limiter.settling import SUCCESS, UNSENT, after_error, after_outcome
 from penstock_limiter.waiting import obtain
 
@@ -35,14 +36,15 @@ if TYPE_CHECKING:
     from penstock.errors import Rejection
     from penstock.messages import Request
     from penstock.specs import Proceed, Scope, Services
+    from penstock_limiter.admission import Lane, Refusal
     from penstock_limiter.aimd import Concurrency
-    from penstock_limiter.gate import Lane, Refusal
     from penstock_limiter.limit import Settlement
     from penstock_limiter.registry import Registry
 
 PEEK_SECONDS = 2.0
 """A route does not wait longer for one of several targets."""
 PLENTY = 100
+LOOK_AGAIN = 0.8
 PLENTY_SHARE = 0.25
 """A remaining count below these, in all and of its limit, is no plenty."""
 
@@ -295,8 +297,9 @@ class LimiterPlace:
         head = attempt.head
         if head is not None and self._read is not None and not self._plentiful(head.headers):
             limits = self._read(head)
-            if limits is not None and not (self._remember(head.headers, limits) and self._learnt.quiet):
-                self._gate.hear(call.runtime.now(), self._learnt, stamp, spent, limits)
+            if limits is not None:
+                plenty = self._remember(head.headers, limits)
+                self._gate.hear(call.runtime.now(), self._learnt, stamp, spent, limits, plenty=plenty)
         if self._learns and isinstance(error, RateLimitError):
             now = call.runtime.now()
             seconds = self._gate.pause(now, self._learnt, stamp, error.retry_after, call.runtime.random())
@@ -337,7 +340,8 @@ class LimiterPlace:
             plenty = plenty and limit is not None and remaining >= floor
             for name, text in headers.items():
                 if limit is not None and "remaining" in name and text == str(remaining):
-                    floors[name] = max(floor, floors.get(name, 0))
+                    # Look again when it has sunk by a piece: that is how a bucket is told from a window.
+                    floors[name] = max(floor, int(remaining * LOOK_AGAIN))
         self._floors = floors
         return plenty
 

@@ -16,8 +16,9 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from penstock_limiter.admission import Lane
 from penstock_limiter.forecast import Forecast
-from penstock_limiter.gate import Gate, Lane
+from penstock_limiter.gate import Gate
 from penstock_limiter.learnt import LearntLimit
 from penstock_limiter.limit import BoundedLimit, Bounds
 

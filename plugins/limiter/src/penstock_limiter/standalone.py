@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
 from penstock.errors import RateLimited
 from penstock.runtime import BlockingRuntime, drive
-from penstock_limiter.gate import Gate, Lane, Permit, Refusal
+from penstock_limiter.admission import Lane, Permit, Refusal
+from penstock_limiter.gate import Gate
 from penstock_limiter.limit import BoundedLimit, Bounds, Settlement
 from penstock_limiter.waiting import obtain
 

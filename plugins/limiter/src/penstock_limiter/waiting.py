@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock_limiter.gate import Pause, Permit, Refusal
+from penstock_limiter.admission import Pause, Permit, Refusal
 from penstock_limiter.limit import Settlement
 
 if TYPE_CHECKING:
     from penstock.runtime import Runtime
-    from penstock_limiter.gate import Gate, Ticket
+    from penstock_limiter.admission import Ticket
+    from penstock_limiter.gate import Gate
 
 NOTHING = Settlement("cancelled", tokens=0.0, request=False)
 """What becomes of a permit whose work was never begun."""
