@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from penstock import errors
+from penstock import AsyncClient, Client, errors
 from penstock_testkit import faults
-from penstock_testkit.huggingface import loading
+from penstock_testkit.huggingface import TGIDialect, loading
 
 MODEL = "hf/meta-llama/Llama-3.1-8B-Instruct"
 Hub = Callable[..., Any]
@@ -160,3 +161,22 @@ def test_what_the_server_does_not_accept_is_told_in_its_words(hub: Hub) -> None:
     with pytest.raises(errors.InvalidRequestError, match="`inputs` cannot be empty"):
         world.chat(model=MODEL, extra={"inputs": ""})
     assert world.count == 1
+
+
+@pytest.mark.parametrize("api", ["chat", "generate"])
+def test_calls_work_over_real_sockets(penstock_simulator: Callable[..., Any], api: str) -> None:
+    server = penstock_simulator([loading(0.0)], dialects=[TGIDialect(spaced=True)])
+    table = {"plugin": "huggingface", "api": api, "base_url": server.origin}
+    options: dict[str, Any] = {"config": False, "environ": {}, "providers": {"hf": table}, "pipeline": []}
+    with Client(**options) as client:
+        with pytest.raises(errors.ModelLoadingError):
+            client.chat(MODEL, "Hi")
+        with client.stream(MODEL, "Hi") as stream:
+            said = stream.read().text
+
+    async def asynchronous() -> str:
+        async with AsyncClient(**options) as client, client.stream(MODEL, "Hi") as stream:
+            return (await stream.read()).text
+
+    assert asyncio.run(asynchronous()) == said == "This is the simulated answer to: Hi"
+    assert server.count() == 3
