@@ -106,6 +106,17 @@ def test_a_stream_is_replayed_event_by_event_and_adds_up(chunks: list[Chunk], ex
     assert entry.response() == response
 
 
+def test_a_stream_that_was_begun_anew_is_kept_from_its_last_beginning() -> None:
+    chunks = [Chunk("bro"), Chunk("a", reset=True), Chunk("b"), Chunk(finish_reason="stop", reset=False)]
+    assembly = Assembly()
+    for chunk in chunks:
+        assembly.add(chunk)
+    response = assembly.response()
+    rest, log = kept_as(response, [record(chunk) for chunk in chunks])
+    assert [revive(event) for event in log or ()] == [Chunk("a"), Chunk("b"), Chunk(finish_reason="stop")]
+    assert Entry(0.0, 1.0, TARGET, rest, log).response() == response
+
+
 def test_events_that_do_not_add_up_to_the_answer_are_not_kept() -> None:
     response = ChatResponse((Choice("rewritten", finish_reason="stop"),))
     assert kept_as(response, ["original"]) == (response, None)

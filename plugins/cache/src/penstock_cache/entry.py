@@ -80,7 +80,8 @@ class Entry:
 
 
 _CHUNK = tuple(field.name for field in fields(Chunk))
-_TOOLS, _USAGE, _WIDTH = _CHUNK.index("tool_calls"), _CHUNK.index("usage"), len(_CHUNK)
+_TOOLS, _USAGE, _RESET = (_CHUNK.index(name) for name in ("tool_calls", "usage", "reset"))
+_WIDTH = len(_CHUNK)
 _everything = attrgetter(*_CHUNK)
 _besides_text = attrgetter(*(name for name in _CHUNK if name != "text"))
 _PLAIN = _besides_text(Chunk())
@@ -301,7 +302,17 @@ def kept_as(response: Response, log: Sequence[LogEvent] | None) -> tuple[Any, Se
     The events count only if they add up to the answer; a stage between may have changed the one or the other.
     """
     if log is not None and isinstance(response, ChatResponse):
+        log = _since_reset(log)
         rest = bare(response)
         if added_up(log, rest) == response:
             return rest, log
     return response, None
+
+
+def _since_reset(log: Sequence[LogEvent]) -> Sequence[LogEvent]:
+    """The events of the attempt that made the answer, without those of one that broke before."""
+    for at in range(len(log) - 1, -1, -1):
+        event = log[at]
+        if not isinstance(event, str) and event[_RESET]:
+            return [[*event[:_RESET], False, *event[_RESET + 1 :]], *log[at + 1 :]]
+    return log

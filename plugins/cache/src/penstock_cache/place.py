@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from penstock.call import Outcome, Reply, Target
+from penstock.call import Outcome, Reply, Target, current
 from penstock.errors import CallError, DeadlineExceeded
 from penstock.events import (
     CacheFailed,
@@ -312,6 +312,7 @@ class CachePlace:
         """A call of its own, with its own events: it costs what a call costs."""
         call = trip.call
         now = call.runtime.now
+        current.set(call)
         if call.listeners:
             call.emit(CallStarted(call.started, call))
         outcome = Outcome("abandoned")

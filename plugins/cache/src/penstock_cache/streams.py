@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from penstock.call import Outcome, Reply
+from penstock.call import Outcome, Reply, current
 from penstock.errors import StreamInterrupted
 from penstock.exchange import deadline_exceeded
 from penstock_cache.entry import LogEvent, added_up, record, revive
@@ -153,6 +153,7 @@ class Upstream:
 
     async def _pump(self) -> None:
         flight = self._flight
+        current.set(self.call)
         try:
             while True:
                 try:

@@ -51,9 +51,10 @@ def note(call: Call, target: Target, age: float) -> None:
 
 def answered_by(call: Call) -> Target:
     """Who gave the answer of a call."""
-    if call.attempts:
-        return call.attempts[-1].target
-    return cast("Target", call.facts.get("target", call.target))
+    told = call.facts.get("target")  # by a stage, where the last attempt is not the one that answered
+    if told is None:
+        told = call.attempts[-1].target if call.attempts else call.target
+    return cast("Target", told)
 
 
 def background_call(call: Call) -> Call:
