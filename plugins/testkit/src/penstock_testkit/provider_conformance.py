@@ -12,8 +12,8 @@ this configuration. What the spec's `capabilities` do not promise is skipped wit
 cannot hold is named in `overrides` with its reason (see `standard.py`); replacing or removing one without a
 reason fails.
 
-Import this from tests only: it needs pytest. For readable failures, name `MODULES` to
-`pytest.register_assert_rewrite` in a conftest.
+Import this from tests only: it needs pytest. For readable failures, name `penstock_testkit.standard` and the
+modules `penstock_testkit.provider_*` to `pytest.register_assert_rewrite` in a conftest.
 """
 
 from __future__ import annotations
@@ -25,15 +25,6 @@ from penstock_testkit.provider_failures import (
     BrokenAnswerConformance,
     RefusalConformance,
 )
-
-MODULES = (
-    "penstock_testkit.provider_answers",
-    "penstock_testkit.provider_calls",
-    "penstock_testkit.provider_failures",
-    "penstock_testkit.provider_scenarios",
-    "penstock_testkit.standard",
-)
-"""The modules of this suite."""
 
 
 class ProviderConformance(

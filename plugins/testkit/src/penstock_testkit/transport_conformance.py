@@ -6,9 +6,10 @@ What every HTTP transport must do, as tests to inherit.
 
         def make(self, **options): return MyTransport(...)
 
-`ThreadConformance` and `CancellationConformance` hold what only one colour can show. Import this from tests
-only: it needs pytest. For readable failures, name the modules of the suite to
-`pytest.register_assert_rewrite` in a conftest.
+`ThreadConformance` and `CancellationConformance` hold what only one colour can show. A standard test is
+skipped or replaced only by name and with a reason (see `standard.py`). Import this from tests only: it needs
+pytest. For readable failures, name the modules of the suite to `pytest.register_assert_rewrite` in a
+conftest.
 """
 
 # ruff: noqa: S101 - these are tests, shipped in a package
@@ -50,12 +51,17 @@ from penstock_testkit.transport_scenarios import (
 
 
 class TransportConformance(
-    MessageConformance, FramingConformance, LimitConformance, ConnectionConformance, RouteConformance
+    MessageConformance,
+    FramingConformance,
+    LimitConformance,
+    ConnectionConformance,
+    RouteConformance,
+    standard=True,
 ):
     """What every transport must do."""
 
 
-class ThreadConformance(Conformance):
+class ThreadConformance(Conformance, standard=True):
     """What a blocking transport must do for threads and processes."""
 
     def test_sixteen_threads_share_a_transport(self) -> None:
@@ -121,7 +127,7 @@ class ThreadConformance(Conformance):
         assert server.accepted == 2
 
 
-class CancellationConformance(Conformance):
+class CancellationConformance(Conformance, standard=True):
     """What an async transport must do when its caller is cancelled."""
 
     def cancelled(

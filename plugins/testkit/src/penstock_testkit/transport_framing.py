@@ -26,7 +26,7 @@ from penstock_testkit.transport_scenarios import (
 )
 
 
-class FramingConformance(Conformance):
+class FramingConformance(Conformance, standard=True):
     """Bodies and heads, whole and broken."""
 
     def test_a_chunked_body_is_joined(self) -> None:

@@ -30,7 +30,7 @@ from penstock_testkit.transport_scenarios import (
 )
 
 
-class LimitConformance(Conformance):
+class LimitConformance(Conformance, standard=True):
     """Nothing outlasts its limit."""
 
     def test_a_server_that_says_nothing_is_left_when_due(self) -> None:
@@ -142,7 +142,7 @@ class LimitConformance(Conformance):
         assert server.accepted == 1
 
 
-class ConnectionConformance(Conformance):
+class ConnectionConformance(Conformance, standard=True):
     """Connections are used again, and given up, when they should."""
 
     def test_a_refused_connection_is_a_connect_error(self) -> None:

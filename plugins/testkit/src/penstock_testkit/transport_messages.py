@@ -19,7 +19,7 @@ from penstock_testkit.raw_server import Connection, RawServer, Received, serve
 from penstock_testkit.transport_scenarios import SECRET, Conformance, echo, fetch, limits, once, unused_port
 
 
-class MessageConformance(Conformance):
+class MessageConformance(Conformance, standard=True):
     """Requests and responses as bytes."""
 
     def test_a_request_arrives_whole_and_its_answer_comes_back(self) -> None:

@@ -23,7 +23,7 @@ from penstock_testkit.transport_scenarios import (
 )
 
 
-class RouteConformance(Conformance):
+class RouteConformance(Conformance, standard=True):
     """Proxies and TLS."""
 
     def test_a_proxy_is_asked_for_the_whole_url(self) -> None:

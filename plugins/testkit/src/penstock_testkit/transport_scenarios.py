@@ -26,6 +26,7 @@ from penstock.errors import PenstockError
 from penstock.http import HttpHead, HttpRequest, Limits, Transport
 from penstock.runtime import drive
 from penstock_testkit.raw_server import Connection, RawServer, Received
+from penstock_testkit.standard import StandardTests
 
 SECRET = "sk-conformance-0123456789"  # noqa: S105  # a bait, not a password
 SHORT = 0.25
@@ -127,7 +128,7 @@ def unused_port() -> int:
         return int(listener.getsockname()[1])
 
 
-class Conformance:
+class Conformance(StandardTests, standard=True):
     """What the suites share."""
 
     colour: ClassVar[Literal["blocking", "async"]]
