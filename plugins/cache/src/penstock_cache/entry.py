@@ -120,8 +120,17 @@ def added_up(log: Iterable[LogEvent], rest: ChatResponse | None = None) -> ChatR
         rest: brings what no event says: id, model, extra.
     """
     assembly = Assembly()
+    texts: list[str] = []
     for event in log:
+        if isinstance(event, str):
+            texts.append(event)
+            continue
+        if texts:
+            assembly.add(Chunk("".join(texts)))
+            texts.clear()
         assembly.add(revive(event))
+    if texts:
+        assembly.add(Chunk("".join(texts)))
     response = assembly.response()
     if rest is None:
         return response
