@@ -214,6 +214,31 @@ def test_nobody_queues_for_a_spent_quota_however_long_they_may_wait() -> None:
     assert isinstance(first, Refusal)
 
 
+def test_the_next_head_hears_of_a_spent_quota_at_once() -> None:
+    gate = Gate()
+    learnt = LearntLimit("m")
+    lane = Lane([limit(concurrency=1), learnt])
+    enter(gate, lane, 0.0)
+    first, second = (enter(gate, lane, 0.0, allowed=500.0) for _ in range(2))
+    gate.look(0.0, first, Flag())
+    flag = Flag()
+    gate.look(0.0, second, flag)
+    gate.pause(0.0, learnt, learnt.stamp(), 3600.0, 0.0)
+    assert isinstance(gate.look(1.0, first, Flag()), Refusal)
+    assert flag.raised
+    assert isinstance(gate.look(1.0, second, Flag()), Refusal)
+
+
+def test_nobody_passes_a_waiter_that_has_not_looked_yet() -> None:
+    gate = Gate()
+    lane = Lane([limit(rate=1.0, burst=1)])
+    enter(gate, lane, 0.0)
+    first = enter(gate, lane, 0.5)
+    second = enter(gate, lane, 1.0)
+    assert isinstance(second, Ticket)
+    assert isinstance(gate.look(1.0, first, Flag()), Permit)
+
+
 def test_a_peek_changes_nothing() -> None:
     gate = Gate()
     one = limit(rate=1.0, burst=1)

@@ -19,9 +19,19 @@ from penstock import (
     hookimpl,
 )
 from penstock.asynchronous import AsyncioRuntime
+from penstock.call import Reply
 from penstock.config import Config
-from penstock.errors import ConnectError, RateLimitError, ServerError, StreamInterrupted, TransferError
+from penstock.errors import (
+    BreakerOpen,
+    ConnectError,
+    OverloadedError,
+    RateLimitError,
+    ServerError,
+    StreamInterrupted,
+    TransferError,
+)
 from penstock.events import (
+    LimiterAdapted,
     LimiterAdmitted,
     LimiterConfigured,
     LimiterPaused,
@@ -29,6 +39,8 @@ from penstock.events import (
     LimiterRejected,
 )
 from penstock.http import HttpHead
+from penstock.responses import ChatResponse, Choice
+from penstock.simulated import SimulatedRuntime
 from penstock.specs import ProviderSpec
 from penstock_testkit import Fault, RateLimits, Simulator, faults
 from penstock_testkit.plan import Head
@@ -161,6 +173,85 @@ def test_a_request_the_provider_cannot_express_is_refunded_whole(world: World) -
     with pytest.raises(InvalidRequestError):
         here.chat([{"role": "user", "content": "Hi"}], extra={"seed": object()})
     assert stats(here)["available_requests"] == 5
+
+
+def test_what_an_inner_stage_refuses_or_answers_itself_costs_nothing(bench: Callable[..., Any]) -> None:
+    runtime = SimulatedRuntime()
+    here = bench(runtime, rate="1/min", burst=3, tokens="1000/min", concurrency=1)
+    place = here.place()
+
+    async def refuses(call: Any) -> Reply:
+        raise BreakerOpen("open", stage="breaker")
+
+    async def answers(call: Any) -> Reply:
+        return Reply(here.answer())
+
+    with pytest.raises(BreakerOpen):
+        runtime.run(place(here.call(), refuses))
+    runtime.run(place(here.call(), answers))
+    limits = here.stage.stats()["limits"]["openai"]
+    assert (limits["available_requests"], limits["available_tokens"], limits["in_flight"]) == (3, 1000, 0)
+
+
+def test_missing_usage_keeps_the_reservation(bench: Callable[..., Any]) -> None:
+    runtime = SimulatedRuntime()
+    here = bench(runtime, tokens="1000/min")
+    place = here.place()
+
+    async def upstream(call: Any) -> Reply:
+        here.begin(call)
+        return Reply(ChatResponse(choices=(Choice("Hi"),)))
+
+    runtime.run(place(here.call(text="abcd", max_tokens=93), upstream))
+    assert here.stage.stats()["limits"]["openai"]["available_tokens"] == 900
+
+
+def test_reservations_follow_what_answers_really_cost(bench: Callable[..., Any]) -> None:
+    runtime = SimulatedRuntime()
+    here = bench(runtime, tokens="100000/min", assumed_output=2000)
+    place = here.place()
+
+    async def upstream(call: Any) -> Reply:
+        here.begin(call)
+        return Reply(here.answer(7, 40))
+
+    async def unknown(call: Any) -> Reply:
+        here.begin(call)
+        return Reply(ChatResponse(choices=(Choice("Hi"),)))
+
+    for _ in range(10):
+        runtime.run(place(here.call(text="abcd"), upstream))
+    before = here.stage.stats()["limits"]["openai"]["available_tokens"]
+    runtime.run(place(here.call(text="abcd"), unknown))
+    assert before - here.stage.stats()["limits"]["openai"]["available_tokens"] == 47
+
+
+def test_the_adaptive_limit_shrinks_on_a_throttle_and_says_so(bench: Callable[..., Any]) -> None:
+    runtime = SimulatedRuntime()
+    here = bench(runtime, adaptive=True, learn="off")
+    place = here.place()
+
+    async def throttled(call: Any) -> Reply:
+        here.begin(call, status=503)
+        raise OverloadedError("busy", status=503)
+
+    with pytest.raises(OverloadedError):
+        runtime.run(place(here.call(), throttled))
+    assert here.stage.stats()["limits"]["openai"]["concurrency"] == 5
+    (event,) = [event for event in here.events if isinstance(event, LimiterAdapted)]
+    assert (event.before, event.after) == (8, 5)
+
+
+def test_models_from_outside_do_not_grow_the_memory_without_bound(bench: Callable[..., Any]) -> None:
+    runtime = SimulatedRuntime()
+    here = bench(runtime, rate="10/s", scope="model", key={"rate": "1/s"})
+    registry = here.stage._registry
+    for number in range(registry.MAX_LIMITS + 500):
+        here.place(f"openai/m{number}")
+    assert len(registry._limits) <= registry.MAX_LIMITS
+    assert len(registry._learnt) <= registry.MAX_LIMITS
+    assert len(registry._lanes) <= registry.MAX_LIMITS
+    assert len(registry._members) <= registry.MAX_LIMITS
 
 
 def test_a_broken_connection_keeps_the_reservation(world: World) -> None:
