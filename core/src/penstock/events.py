@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from penstock.call import Attempt, Call, Outcome, Target
     from penstock.errors import CallError
+    from penstock.responses import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -524,6 +527,102 @@ class TargetsDrained(Event):
 
     pattern: str
     drained: bool
+
+
+
+# The cost stage
+
+
+@dataclass(frozen=True, slots=True)
+class CostRecorded(CallEvent):
+    """
+    What one target's answer to a call costs; once for each answer, streams at their end.
+
+    Args:
+        target: who answered.
+        usd: US dollars; None when no price is known, 0 for local models.
+        source: `reported` (by the provider), `calculated` (the provider's count, a known price) or
+            `estimated` (a count of ours, because the provider gave none).
+        price: where the price is from: `table` (the configuration), `catalogue` (genai-prices), `local` (the
+            model runs on this machine), None when it is reported or unknown.
+        usage: the tokens that were counted; estimated ones when the provider gave none.
+    """
+
+    target: Target
+    usd: Decimal | None
+    source: Literal["reported", "calculated", "estimated"]
+    price: Literal["table", "catalogue", "local"] | None
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class CostRejected(CallEvent):
+    """
+    A call was refused before anything was sent.
+
+    Args:
+        target: who would have been asked.
+        budget: the name of the budget that has no room, "" for the context window.
+        reason: `spent`, `unpriced` (no price is known, so nothing can be reserved) or `window` (the request
+            is larger than the model's context window).
+        needed: US dollars the call would probably cost, None when unknown.
+        retry_after: seconds after which there is room, None when time alone brings none.
+    """
+
+    target: Target
+    budget: str
+    reason: Literal["spent", "unpriced", "window"]
+    needed: Decimal | None
+    retry_after: float | None
+
+
+# The guard stage
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRejected(CallEvent):
+    """
+    The guard refused a call, or its answer.
+
+    Args:
+        param: the parameter at fault, None when a scan found something.
+        error: what the caller sees.
+    """
+
+    param: str | None
+    error: CallError
+
+
+@dataclass(frozen=True, slots=True)
+class GuardFetched(CallEvent):
+    """
+    An image of a request was fetched.
+
+    Args:
+        url: scheme, host and path.
+        size: bytes.
+        seconds: how long it took.
+    """
+
+    url: str
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GuardFound(CallEvent):
+    """
+    A scan found private data or a secret; the find itself is nowhere in the event.
+
+    Args:
+        where: `prompt` or `answer`.
+        action: what was done: `log`, `mask` or `reject`.
+        found: how often, by the pattern's name.
+    """
+
+    where: Literal["prompt", "answer"]
+    action: Literal["log", "mask", "reject"]
+    found: Mapping[str, int]
 
 
 Listener: TypeAlias = Callable[[Event], None]

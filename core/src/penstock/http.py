@@ -115,7 +115,13 @@ class Exchange(Protocol):
 
 
 class Transport(Protocol):
-    """Moves one HTTP request at a time; safe to share between calls, knows its own colour."""
+    """
+    Moves one HTTP request at a time; safe to share between calls, knows its own colour.
+
+    Optional, found by name: `public() -> Transport`, the same for URLs that come from outside. It has
+    connections of its own and no proxy, and connects only to public addresses: every address a host resolves
+    to is checked, and the connection goes to one that was. It is closed with the transport.
+    """
 
     async def send(self, request: HttpRequest, limits: Limits) -> Exchange:
         """
