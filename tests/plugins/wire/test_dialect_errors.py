@@ -96,6 +96,7 @@ TABLE: list[tuple[int, Any, type[errors.ProviderError]]] = [
     (422, {"error": "top_p", "error_type": "validation"}, errors.InvalidRequestError),
     (424, {"error": "Request failed during generation", "error_type": "generation"}, errors.ServerError),
     (429, {"error": "Model is overloaded", "error_type": "overloaded"}, errors.QueueFullError),
+    (429, {"message": "Model is overloaded", "http_status_code": 429}, errors.QueueFullError),
     (500, {"error": "Incomplete generation", "error_type": "incomplete_generation"}, errors.ServerError),
     (503, {"error": "Model x is currently loading", "estimated_time": 20.0}, errors.ModelLoadingError),
     # Ollama and llama.cpp

@@ -231,6 +231,7 @@ _BY_PHRASE: tuple[tuple[type[ProviderError], frozenset[int | None], tuple[str, .
     # llama.cpp answers 500 to an image it has no projector for.
     (InvalidRequestError, frozenset({500, None}), ("image input is not supported",)),
     (QueueFullError, frozenset({429, 503, None}), ("maximum pending requests exceeded", "queue is full")),
+    (QueueFullError, frozenset({429, None}), ("model is overloaded",)),
     (OverloadedError, frozenset({500, 502, 503, None}), ("overloaded",)),
 )
 
