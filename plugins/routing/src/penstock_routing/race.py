@@ -132,7 +132,7 @@ class Race:
                 self._crew.discard(runner)
         due = self._runtime.now() + GRACE_SECONDS
         interrupted: BaseException | None = None
-        for runner in losers:
+        for runner in losers * 2:  # a cancellation ends the wait; the losers are owed one all the same
             try:
                 await runner.unwound(due)
             except BaseException as error:
