@@ -19,21 +19,21 @@ class Forecast:
         assumed: output tokens of an answer, when neither experience nor `max_tokens` says.
     """
 
-    __slots__ = ("_assumed", "_seen")
+    __slots__ = ("_assumed", "_seen", "_usual")
 
     ENOUGH = 10
 
     def __init__(self, assumed: float) -> None:
         self._assumed = assumed
         self._seen: dict[int, SlidingPercentile] = {}
+        self._usual: dict[int, float] = {}
 
     def output(self, max_tokens: int | None) -> float:
         """Output tokens of one choice, never more than `max_tokens`."""
-        seen = self._seen.get(0 if max_tokens is None else max_tokens.bit_length())
-        if seen is None or len(seen) < self.ENOUGH:
-            return self._assumed if max_tokens is None else float(max_tokens)
-        usual = seen.at(0.95)
-        return usual if max_tokens is None else min(usual, float(max_tokens))
+        usual = self._usual.get(0 if max_tokens is None else max_tokens.bit_length())
+        if max_tokens is None:
+            return self._assumed if usual is None else usual
+        return float(max_tokens) if usual is None else min(usual, float(max_tokens))
 
     def observe(self, max_tokens: int | None, output: float) -> None:
         """An answer had so many output tokens, for each of its choices."""
@@ -42,3 +42,5 @@ class Forecast:
         if seen is None:
             seen = self._seen[size] = SlidingPercentile()
         seen.add(output)
+        if len(seen) >= self.ENOUGH:
+            self._usual[size] = seen.at(0.95)
