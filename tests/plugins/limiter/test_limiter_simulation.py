@@ -162,10 +162,10 @@ def test_a_hundred_hours_stay_within_every_limit_and_leak_nothing(
     at = 0.0
     ESTIMATED = 16  # noqa: N806  # 40 characters, one message, the priming
     runtime.on_suspend = cancel_some
-    for _ in range(CALLS):
+    for number in range(CALLS):
         at += dice.expovariate(CALLS / (HOURS * 3600.0) * 20) if dice.random() < 0.05 else dice.random() * 6
-        if dice.random() < 0.01:
-            at += HOURS * 3600.0 / (CALLS * 0.01)
+        if number % 100 == 50:
+            at += HOURS * 3600.0 / (CALLS / 100)
         runtime.spawn(one(at, dice.choice(MODELS)), "caller")
     runtime.settle()
 
@@ -178,7 +178,7 @@ def test_a_hundred_hours_stay_within_every_limit_and_leak_nothing(
         assert limit.get("in_flight", 0) == 0
     assert min(count for name, count in outcomes.items() if name != "deadline") > 0, outcomes
     assert sum(outcomes.values()) <= CALLS
-    assert runtime.now() > HOURS * 1800
+    assert runtime.now() >= HOURS * 3600
 
 
 @pytest.mark.parametrize("seed", range(4))
