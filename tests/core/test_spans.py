@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from penstock import AuthenticationError, StreamInterrupted, spans
+from penstock.events import AttemptFinished, AttemptStarted
 from penstock_testkit import faults
 
 World = Callable[..., Any]
@@ -114,3 +115,17 @@ def test_an_error_message_in_a_span_is_redacted(world: World, exported: InMemory
     assert key not in repr(
         [(span.status.description, dict(span.attributes)) for span in by_name(exported)[1]]
     )
+
+
+def test_an_attempt_that_outlives_its_call_still_ends_its_span(
+    world: World, exported: InMemorySpanExporter
+) -> None:
+    here = world()
+    here.chat()
+    call = here.events[0].call
+    attempt = call.attempts[0]
+    listener = spans.SpanListener(here.client.settings.redactor)
+    listener(AttemptStarted(0.0, call, attempt))
+    listener(AttemptFinished(1.0, call, attempt, "ok"))
+    listener(AttemptFinished(1.0, call, attempt, "ok"))
+    assert len([span for span in exported.get_finished_spans() if span.name == "penstock.attempt"]) == 2

@@ -144,13 +144,15 @@ class SpanListener:
         )
 
     def _finish_attempt(self, call: Call, attempt: Attempt, kind: str) -> None:
-        span: Span = call.facts[_ATTEMPTS].pop(attempt.number)
+        # The attempt may outlive its call: others may go on reading a stream that its caller has left.
+        span: Span | None = call.facts[_ATTEMPTS].pop(attempt.number, None)
+        if span is None:
+            return
         span.set_attribute(semconv.ATTEMPT_OUTCOME, kind)
         self._end(span, attempt.error if kind != "cancelled" else None)
 
     def _finish_call(self, call: Call, outcome: Outcome) -> None:
-        span: Span = call.facts.pop(_SPAN)
-        del call.facts[_ATTEMPTS]
+        span: Span = call.facts[_SPAN]
         last = call.attempts[-1] if call.attempts else None
         if last is not None:
             span.set_attribute(semconv.PROVIDER, last.target.provider)
