@@ -19,6 +19,7 @@ from penstock.redaction import Redactor
 from penstock.responses import Assembly
 from penstock_wire.errors import embedded_error, malformed, response_error, upstream_id
 from penstock_wire.faults import carries_error
+from penstock_wire.headers import RateLimits, rate_limits
 from penstock_wire.jsonbytes import dumps, loads_bytes
 from penstock_wire.openai.embeddings import embed_response
 from penstock_wire.openai.models import models_response
@@ -191,6 +192,10 @@ class OpenAIDialect:
     def error(self, response: HttpResponse) -> ProviderError:
         """What a refusal means; never raises."""
         return response_error(response, who=self.name, redact=self._redact)
+
+    def rate_limits(self, head: HttpHead) -> RateLimits | None:
+        """What the head says of the server's own limits, None when it says nothing."""
+        return rate_limits(head.headers, head.received)
 
     def _malformed(self, reason: str, response: HttpResponse) -> ProviderError:
         return malformed(reason, response.body, response, who=self.name, redact=self._redact)
