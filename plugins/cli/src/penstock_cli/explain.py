@@ -47,6 +47,8 @@ def explained(client: Client, model: str) -> Iterator[str]:
     yield f"model {model!r}: " + (
         f"the route {way.route!r}" if way.target is None else f"the target {way.target}"
     )
+    if way.target is None:
+        yield "targets: " + ", ".join(map(str, way.targets))
     end = "its targets" if way.target is None else f"provider {way.target.provider} ({way.base_url})"
     present = [stage.spec.name for stage in way.stages if stage.config.enabled]
     yield "pipeline: " + " > ".join([*present, end])

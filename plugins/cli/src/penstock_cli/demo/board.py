@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from penstock.events import CallEvent
     from penstock_cli.demo.play import Played
     from penstock_cli.demo.scenes import Scene
+    from penstock_cli.demo.staging import PlayedStep
 
 SHORT = {
     "AttemptTimeout": "timeout",
@@ -59,7 +60,7 @@ class PlainBoard:
             self._line(call, f"waits {seconds(event.delay)}")
 
     def ended(self, call: Played) -> None:
-        path = "" if _is_alone(call) else f" ({' '.join(_short(each) for each in call.attempts)})"
+        path = "" if _is_alone(call) else f" ({' '.join(short(each) for each in call.attempts)})"
         expected = "" if call.error is None or call.problems else ", as it must be"
         self._line(call, f"{outcome_of(call)}{expected}, {call.received} of {call.expected} requests{path}")
         for problem in call.problems:
@@ -134,7 +135,7 @@ class _Row:
             self._attempts += 1
         elif isinstance(event, AttemptFinished):
             ok = event.attempt.error is None
-            self._trail.append((_short(event.attempt), "green" if ok else "red"))
+            self._trail.append((short(event.attempt), "green" if ok else "red"))
         elif isinstance(event, RetryScheduled):
             self._waits += 1
             self._waited += event.delay
@@ -181,24 +182,29 @@ def outcome_of(call: Played) -> str:
     return type(call.error).__name__
 
 
-def summary(calls: Sequence[Played], total: int, elapsed: float) -> tuple[list[str], list[str]]:
+def summary(
+    calls: Sequence[Played], steps: Sequence[PlayedStep], total: int, elapsed: float
+) -> tuple[list[str], list[str]]:
     """
     What there is to say in the end: the lines, and what is wrong.
 
     Args:
-        calls: all calls.
-        total: requests the simulator received in all.
+        calls: all calls of the scenes.
+        steps: all steps of the acts.
+        total: requests the simulators received in all.
         elapsed: seconds from the first call to the last.
     """
-    answered = sum(call.error is None for call in calls)
-    expected = sum(call.expected for call in calls)
+    answered = sum(call.error is None for call in calls) + sum(len(step.answers) for step in steps)
+    failed = sum(call.error is not None for call in calls) + sum(len(step.errors) for step in steps)
+    expected = sum(call.expected for call in calls) + sum(step.expected for step in steps)
     retries = sum(max(0, len(call.attempts) - 1) for call in calls)
     waited = sum(call.waited for call in calls)
     problems = [f"{call.scene.name}, call {call.number + 1}: {p}" for call in calls for p in call.problems]
+    problems += [f"{step.act.name}, {step.step.name}: {p}" for step in steps for p in step.problems]
     if total != expected:
         problems.append(f"{total} requests were received in all, the script implies {expected}")
     lines = [
-        f"calls:    {len(calls)}, of which {answered} answered and {len(calls) - answered} ended in an error",
+        f"calls:    {answered + failed}, of which {answered} answered and {failed} ended in an error",
         f"requests: {total} received, {expected} implied by the script",
         f"retries:  {retries}, after waits of {seconds(waited)} in all; the demo took {seconds(elapsed)}",
     ]
@@ -210,7 +216,7 @@ def _is_alone(call: Played) -> bool:
     return len(call.scene.scripts) == 1
 
 
-def _short(attempt: Attempt) -> str:
+def short(attempt: Attempt) -> str:
     """An attempt in one word: `ok`, `503`, `timeout`."""
     error: Any = attempt.error
     if error is None:

@@ -12,8 +12,12 @@ from penstock_cli.failure import masked
 from penstock_cli.main import CONTEXT, debug_option
 
 NEEDS = {
+    "penstock_breaker": "penstock-breaker",
+    "penstock_cache": "penstock-cache",
+    "penstock_limiter": "penstock-limiter",
     "penstock_openai": "penstock-openai",
     "penstock_retry": "penstock-retry",
+    "penstock_routing": "penstock-routing",
     "penstock_testkit": "penstock-testkit",
 }
 
@@ -27,24 +31,32 @@ def demo(*, fast: bool, seed: int, plain: bool) -> None:
     """
     Watch calls survive faults: no key, no network, no configuration.
 
-    A simulated provider is started on this machine and misbehaves by script; blocking, async and streamed
-    calls go through the installed pipeline. The exit code is 1 if an answer is missing, or if the provider
-    has received a number of requests other than the script implies.
+    A simulated provider is started on this machine and misbehaves by script. First single calls survive
+    faults, blocking, async and streamed; then a breaker opens and recovers, calls queue for a limit, a cache
+    answers, a route fails over and restarts a broken stream. The exit code is 1 if an answer is missing, or
+    if the provider has received a number of requests other than the script implies.
     """
     _require()
+    from penstock_cli.demo import acts as programme
     from penstock_cli.demo import scenes as script
     from penstock_cli.demo.board import LiveBoard, PlainBoard, summary
     from penstock_cli.demo.play import Play
+    from penstock_cli.demo.staging import Staging
+    from penstock_cli.demo.step_board import LiveSteps, PlainSteps
     from penstock_cli.terminal import console
 
-    scenes = script.scenes(fast=fast, seed=seed)
+    scenes, acts = script.scenes(fast=fast, seed=seed), programme.acts(fast=fast)
     live = not plain and sys.stdout.isatty()
-    board = LiveBoard(scenes, console()) if live else PlainBoard()
-    play = Play(scenes, seed=seed, fast=fast, audience=board)
     started = time.monotonic()
-    with board:
+    with LiveBoard(scenes, console()) if live else PlainBoard() as board:
+        play = Play(scenes, seed=seed, fast=fast, audience=board)
         play.perform()
-    lines, problems = summary(play.calls, play.total, time.monotonic() - started)
+    with LiveSteps(acts, console()) if live else PlainSteps(started) as steps:
+        staging = Staging(acts, seed=seed, audience=steps)
+        staging.perform()
+    lines, problems = summary(
+        play.calls, staging.played, play.total + staging.total, time.monotonic() - started
+    )
     for line in ["", *lines]:
         click.echo(line)
     if problems:

@@ -121,7 +121,7 @@ class Play:
             script={
                 call.model: [met.fault for met in call.scene.scripts[call.number]] for call in self.calls
             },
-            text=_say,
+            text=say,
         )
 
     def perform(self) -> None:
@@ -136,6 +136,7 @@ class Play:
         return {
             "config": False,
             "environ": {},
+            "pipeline": ["retry"],  # the other stages have acts of their own
             "listeners": [self._hear],
             "providers": {
                 name: {"plugin": "openai", "base_url": url, "api_key": f"sk-demo-{name}"}
@@ -150,7 +151,7 @@ class Play:
             self._audience.happened(self._by_name[event.call.request.model], event)
 
     def _play_blocking(self, url: str) -> None:
-        runtime = BlockingRuntime(_transport("blocking"), random=self._dice.random)
+        runtime = BlockingRuntime(demo_transport("blocking"), random=self._dice.random)
         with Client(runtime=runtime, **self._arguments(url)) as client:
             for call in self._of("blocking"):
                 self._audience.began(call)
@@ -171,7 +172,7 @@ class Play:
             return stream.read()
 
     async def _play_async(self, url: str) -> None:
-        runtime = AsyncioRuntime(_transport("asynchronous"), random=self._dice.random)
+        runtime = AsyncioRuntime(demo_transport("asynchronous"), random=self._dice.random)
         client = AsyncClient(runtime=runtime, **self._arguments(url))
         async with client, asyncio.TaskGroup() as group:
             for call in self._of("async"):
@@ -214,7 +215,8 @@ def answer_to(prompt: str) -> str:
     return f"Understood: {prompt}. The pipe held."
 
 
-def _say(request: ReceivedRequest, prompt: str) -> str:
+def say(request: ReceivedRequest, prompt: str) -> str:
+    """The simulator's rule for what models say."""
     return answer_to(prompt)
 
 
@@ -222,7 +224,7 @@ def _options(scene: Scene) -> dict[str, Any]:
     return {} if scene.timeouts is None else {"timeout": scene.timeouts}
 
 
-def _transport(colour: str) -> Transport:
+def demo_transport(colour: str) -> Transport:
     """The installed transport, without a proxy: the server is on this machine."""
     spec = Plugins().need(TransportSpec, "wire", "demo")
     create: Any = spec.blocking if colour == "blocking" else spec.asynchronous
