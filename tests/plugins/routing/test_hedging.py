@@ -247,6 +247,39 @@ def test_when_both_fail_the_rest_of_the_route_is_tried_without_a_hedge(make_worl
     assert [e.winner for e in seen(here, HedgeFinished)] == [None]
 
 
+def practised(make_world: World, script: Any, **options: Any) -> Any:
+    """A world in which every target but the last has been timed often enough."""
+    names = ["openai/a", "openai/b", "openai/c", "openai/d"]
+    here = hedged(make_world, script, routes={"fast": {"targets": names, **options}})
+    stage = here.client.stage("routing")
+    for name in names[:3]:
+        for _ in range(40):
+            here.stream(model="fast")
+        stage.drain(name)
+    stage.restore()
+    here.events.clear()
+    return here
+
+
+def test_a_call_is_hedged_once_however_many_targets_are_slow(make_world: World) -> None:
+    late = faults.chain(faults.status(500), faults.slow_first_token(3))
+    here = practised(make_world, {"a": [*ready(), late], "b": [*ready(), late], "c": [*ready(), SLOW]})
+    _, stream = here.stream(model="fast")
+    assert stream.answer.target == C
+    assert [(e.first, e.second) for e in seen(here, HedgeStarted)] == [(A, B)]
+
+
+def test_a_stream_that_is_taken_over_is_not_hedged(make_world: World) -> None:
+    here = practised(
+        make_world,
+        {"a": [*ready(), faults.cut(after=2)], "b": [*ready(), SLOW]},
+        on_interrupt="restart",
+    )
+    _, stream = here.stream(model="fast")
+    assert stream.answer.target == B
+    assert seen(here, HedgeStarted) == []
+
+
 def test_when_all_fail_all_errors_are_there(make_world: World) -> None:
     late = faults.chain(faults.status(500), faults.slow_first_token(3))
     here = hedged(make_world, {"a": [*ready(), late], "b": [late], "c": [faults.status(503)]})

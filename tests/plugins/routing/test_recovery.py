@@ -13,8 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock import CallError, ChatRequest, DeadlineExceeded, Message, StreamInterrupted, Target
+from penstock import (
+    CallError,
+    ChatRequest,
+    DeadlineExceeded,
+    Message,
+    Slot,
+    StageSpec,
+    StreamInterrupted,
+    Target,
+    hookimpl,
+)
 from penstock.call import Outcome
+from penstock.config import StageConfig
 from penstock.events import (
     AttemptFinished,
     CallFinished,
@@ -245,6 +256,61 @@ def test_a_call_chooses_its_mode(world: World) -> None:
     here = routed(world, {"a": [faults.cut(after=2)]}, "raise")
     chunks, _ = here.stream(model="fast", routing={"on_interrupt": "restart"})
     assert sum(chunk.reset for chunk in chunks) == 1
+
+
+class Wrapped:
+    """What a stage may put around the chunks of each target; it must be closed."""
+
+    open = 0
+
+    def __init__(self, chunks: Any) -> None:
+        self.chunks = chunks
+        Wrapped.open += 1
+
+    def __aiter__(self) -> Wrapped:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        return await self.chunks.__anext__()  # type: ignore[no-any-return]
+
+    async def aclose(self) -> None:
+        Wrapped.open -= 1
+
+
+class Wrapping:
+    """A stage at each target, and the plugin that brings it."""
+
+    @hookimpl
+    def penstock_register_stages(self) -> list[StageSpec]:
+        return [
+            StageSpec(name="wrapping", config=StageConfig, create=lambda *_: self, slot=Slot("target", 1))
+        ]
+
+    async def __call__(self, call: Any, proceed: Any) -> Any:
+        reply = await proceed(call)
+        reply.map_stream(Wrapped)
+        return reply
+
+
+def test_what_stages_put_around_a_broken_stream_is_closed_before_the_next(world: World) -> None:
+    Wrapped.open = 0
+    left: list[int] = []
+
+    def say(request: Any, prompt: str) -> str:
+        left.append(Wrapped.open)
+        return FULL
+
+    here = routed(
+        world,
+        {"a": [faults.cut(after=2)], "b": [faults.cut(after=2)]},
+        text=say,
+        pipeline=["routing", "wrapping"],
+        plugins=[("wrapping", Wrapping())],
+    )
+    chunks, _ = here.stream(model="fast")
+    assert read(chunks) == FULL
+    assert left == [0, 0, 0]
+    assert Wrapped.open == 0
 
 
 def test_a_stream_left_by_its_reader_is_closed_whoever_writes_it(world: World) -> None:

@@ -52,6 +52,19 @@ def test_routes_need_no_table_of_their_stage(tmp_path: Path) -> None:
         assert [str(target) for target in client.stage("routing").targets("fast")] == ["openai/gpt-4o"]
 
 
+def test_explaining_a_route_names_its_targets(tmp_path: Path) -> None:
+    from penstock_cli.explain import explained
+
+    with built(tmp_path, '[routes.fast]\ntargets = ["openai/b", ["openai/c", "openai/a"]]\n') as client:
+        assert [str(target) for target in client.explain("fast").targets] == [
+            "openai/b",
+            "openai/c",
+            "openai/a",
+        ]
+        assert [str(target) for target in client.explain("openai/a").targets] == ["openai/a"]
+        assert "targets: openai/b, openai/c, openai/a" in explained(client, "fast")
+
+
 def test_a_bare_name_goes_to_the_provider_that_claims_it(tmp_path: Path) -> None:
     with built(tmp_path, '[routes.fast]\ntargets = ["gpt-4o"]\n') as client:
         assert [str(target) for target in client.stage("routing").targets("fast")] == ["openai/gpt-4o"]

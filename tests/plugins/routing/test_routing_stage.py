@@ -257,6 +257,13 @@ def test_a_prompt_longer_than_the_window_goes_to_a_larger_one(world: World) -> N
     assert skipped(here) == [("openai/a", "context_length")]
 
 
+def test_a_window_smaller_than_usual_is_heeded(world: World) -> None:
+    here = routed(
+        world, route={"targets": [{"target": "openai/a", "context_length": 400}, "other/b"]}, text="ok"
+    )
+    assert here.chat("word " * 500, model="fast").target == B
+
+
 def test_a_context_length_error_goes_only_to_a_larger_window(world: World) -> None:
     too_long = faults.status(400, kind="context_length")
     here = routed(

@@ -44,12 +44,35 @@ def explained(client: Client, model: str) -> Iterator[str]:
     yield f"configuration: {settings.path or 'none, the defaults'}" + (
         f", profile {settings.profile}" if settings.profile else ""
     )
-    yield f"model {model!r}: " + (
-        f"the route {way.route!r}" if way.target is None else f"the target {way.target}"
-    )
-    if way.target is None:
-        yield "targets: " + ", ".join(map(str, way.targets))
-    end = "its targets" if way.target is None else f"provider {way.target.provider} ({way.base_url})"
+    if way.target is not None:
+        yield f"model {model!r}: the target {way.target}"
+        yield from _pipeline(settings, way, f"provider {way.target.provider} ({way.base_url})")
+        shown = [way]
+    else:
+        yield f"model {model!r}: the route {way.route!r}"
+        yield f"targets: {', '.join(map(str, way.targets))}"
+        yield from _pipeline(settings, way, "its targets")
+        yield from _route(settings, way)
+        shown = list(way.below)
+        marks = _marks(settings, way)
+        for number, below in enumerate(shown):
+            mark = f" ({marks[number]})" if number < len(marks) and marks[number] else ""
+            yield ""
+            yield f"target {number + 1}: {below.target}{mark}"
+            provider = below.target.provider if below.target is not None else ""
+            yield from _pipeline(settings, below, f"provider {provider} ({below.base_url})")
+    for name, spec in {each.target.provider: each.provider for each in shown if each.target}.items():
+        if spec is not None:
+            yield ""
+            yield f"provider {name} (plugin {spec.name})"
+            yield from _values(settings, f"providers.{name}", spec.config)
+    yield ""
+    yield "core"
+    yield from _values(settings, "", CoreConfig)
+
+
+def _pipeline(settings: Settings, way: Explanation, end: str) -> Iterator[str]:
+    """The stages of a way in one line, then each with its values."""
     present = [stage.spec.name for stage in way.stages if stage.config.enabled]
     yield "pipeline: " + " > ".join([*present, end])
     for stage in way.stages:
@@ -57,19 +80,26 @@ def explained(client: Client, model: str) -> Iterator[str]:
         yield ""
         yield f"{spec.name} ({spec.slot.name} slot{'' if stage.config.enabled else ', switched off here'})"
         yield from _values(settings, spec.name, spec.config, way.route, way.target)
-    if way.target is not None and way.provider is not None:
-        yield ""
-        yield f"provider {way.target.provider} (plugin {way.provider.name})"
-        yield from _values(settings, f"providers.{way.target.provider}", way.provider.config)
-    yield ""
-    yield "core"
-    yield from _values(settings, "", CoreConfig)
+
+
+def _route(settings: Settings, way: Explanation) -> Iterator[str]:
+    """What the file says of the route itself, in the tables that belong to a stage."""
+    for stage in way.stages:
+        for table in stage.spec.tables:
+            if way.route in settings.keys(table):
+                yield ""
+                yield f"{table}.{way.route}"
+                yield from _indented(settings.explain_entry(table, stage.spec.tables[table], way.route))
 
 
 def _values(
     settings: Settings, name: str, model: Any, route: str | None = None, target: Target | None = None
 ) -> Iterator[str]:
+    yield from _indented(settings.explain(name, model, route, target))
+
+
+def _indented(entries: Sequence[Entry]) -> Iterator[str]:
     from penstock_cli.values import written_lines
 
-    for line in written_lines(settings.explain(name, model, route, target), origin=True):
+    for line in written_lines(entries, origin=True):
         yield f"  {line}"

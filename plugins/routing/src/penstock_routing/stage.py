@@ -41,8 +41,8 @@ class RoutingStage:
         if not config.enabled:
             return
         for name, table in services.section("routes").root.items():
-            self._routes[name] = Route(name, table, services.resolve, services.describe)
-            if policy_of(config, table).hedge:
+            route = self._routes[name] = Route(name, table, services.resolve, services.describe)
+            if policy_of(config, table).hedge and len(route.candidates) > 1:
                 self._check_colour(name)
 
     def claims(self, name: str) -> bool:
