@@ -277,3 +277,21 @@ def test_a_client_that_is_never_closed_warns() -> None:
     client = Client(False, environ={})
     with pytest.warns(ResourceWarning, match="Client was never closed"):
         del client
+
+
+def test_a_route_takes_as_many_texts_at_once_as_its_smallest_target(world: World) -> None:
+    here = world(
+        pipeline=["routing", "retry"],
+        routes={"vectors": {"targets": ["openai/text-embedding-3-small", "openai/text-embedding-3-large"]}},
+    )
+    assert len(here.embed(["x"] * 2049, model="vectors").vectors) == 2049
+    assert here.count == 2
+
+
+def test_a_derived_call_shares_everything_but_its_target(world: World) -> None:
+    here = world()
+    here.chat()
+    call = here.events[0].call
+    other = call.towards(("other", "m"))
+    different = {name for name in type(call).__slots__ if getattr(call, name) is not getattr(other, name)}
+    assert different == {"target", "attempt"}

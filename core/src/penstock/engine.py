@@ -131,9 +131,9 @@ class Engine:
     def batches(self, request: EmbedRequest) -> Iterator[EmbedRequest]:
         """The request in pieces that its provider takes at once; just itself in the usual case."""
         entry = self._entries.get((request.model, NOTHING)) or self._enter(request.model, NOTHING)
-        size = None
-        if entry.target is not None:
-            size = getattr(self.parts.provider(entry.target.provider), "max_inputs", None)
+        targets = [entry.target] if entry.target is not None else self.parts.targets(request.model)
+        sizes = (getattr(self.parts.provider(target.provider), "max_inputs", None) for target in targets)
+        size = min((size for size in sizes if size is not None), default=None)
         if size is None or len(request.inputs) <= size:
             yield request
             return

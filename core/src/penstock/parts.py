@@ -189,6 +189,14 @@ class Parts:
         able = spec.capabilities or None if able is None else able | (spec.capabilities - MODEL_WORDS)
         return Model(name, instance, model.context_length, able)
 
+    def targets(self, route: str) -> Sequence[Target]:
+        """Whom a route may ask, in the order they are preferred; none when its stage does not say."""
+        for ring in self.rings:
+            stage: Any = ring.stage
+            if hasattr(stage, "targets") and stage.claims(route):
+                return tuple(stage.targets(route))
+        return ()
+
     def _find_stage(self, name: str) -> Stage | None:
         return next((ring.stage for ring in self.rings if ring.spec.name == name), None)
 
