@@ -85,9 +85,7 @@ def explain(engine: Engine, model: str) -> Explanation:
     )
 
 
-def _way(
-    engine: Engine, model: str, route: str | None, target: Target, rings: Sequence[Ring]
-) -> Explanation:
+def _way(engine: Engine, model: str, route: str | None, target: Target, rings: Sequence[Ring]) -> Explanation:
     return Explanation(
         model=model,
         route=route,

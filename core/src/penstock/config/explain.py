@@ -28,6 +28,10 @@ def explain(
         redactor: masks what looks like a secret in the other strings.
     """
     if isinstance(config, RootModel):
+        if isinstance(config.root, Mapping) and all(isinstance(v, BaseModel) for v in config.root.values()):
+            for key, value in config.root.items():  # tables with names of the user's own, such as routes
+                yield from explain(value, find(node, (key,)) or EMPTY, (*path, key), templates, redactor)
+            return
         yield written(path), _show(config.root, node, templates, redactor, path[-1]), node.origin
         return
     for key, name in zip(fields(type(config)), type(config).model_fields, strict=True):

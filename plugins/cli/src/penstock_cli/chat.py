@@ -20,6 +20,7 @@ from penstock_cli.parameters import content_of, parse_parameters, read_schema
 
 if TYPE_CHECKING:
     from penstock import Answer, Client
+    from penstock_cli.terminal import Sanitizer
     from penstock_cli.trace import Trace
 
 NOTES = {
@@ -173,6 +174,8 @@ class Ask:
             shown = _Shown(self)
             try:
                 for chunk in stream:
+                    if chunk.reset:
+                        shown.again()
                     if chunk.choice == 0:
                         shown.reasoning(chunk.reasoning)
                         shown.text(chunk.text or chunk.refusal)
@@ -207,13 +210,18 @@ class _Shown:
     """The one place where a model's words are written."""
 
     def __init__(self, ask: Ask) -> None:
-        from penstock_cli.terminal import Sanitizer
-
         self._ask = ask
         self._terminal = sys.stdout.isatty()
-        self._text, self._reasoning = Sanitizer(), Sanitizer()
+        self._text, self._reasoning = self._fresh()
         self._thinking = False
         self._last = ""
+
+    @staticmethod
+    def _fresh() -> tuple[Sanitizer, Sanitizer]:
+        """For the text and the reasoning of one answer."""
+        from penstock_cli.terminal import Sanitizer
+
+        return Sanitizer(), Sanitizer()
 
     def reasoning(self, piece: str) -> None:
         """The model's reasoning: dim, and only for a person."""
@@ -230,6 +238,13 @@ class _Shown:
             self._write("\n\n")
         self._ask.said += piece
         self._write(self._text.feed(piece) if self._terminal else piece)
+
+    def again(self) -> None:
+        """What was shown does not count: another target begins the answer anew."""
+        self.end()
+        self._ask.said, self._thinking, self._last = "", False, ""
+        self._text, self._reasoning = self._fresh()
+        click.echo("note: the stream broke; another target begins the answer anew", err=True)
 
     def end(self) -> None:
         """End the line, if there is one."""

@@ -1,8 +1,9 @@
 """
 Where the time of a call went: a listener that notes its events, and a table of them on stderr.
 
-The time of a call is cut into four kinds that sum up to the whole: waiting between attempts, waiting for the
-first token, streaming, and the rest, which is the pipeline itself (queues, locks, this process).
+The time of a call is cut into kinds that sum up to the whole: waiting between attempts, queueing for the
+limiter, waiting for the first token, streaming, and the rest, which is the pipeline itself (locks, this
+process). Below it stands what the stages decided: hits, waits, refusals, failovers, restarts.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ _KNOWN = frozenset(
         "CallFinished",
         "CallStarted",
         "RetryScheduled",
-        "RetryStopped",
     }
 )
 
@@ -63,7 +63,8 @@ def timeline(events: Sequence[Event], columns: int) -> RenderableType | None:
     from rich.table import Table
     from rich.text import Text
 
-    from penstock.events import CallFinished, CallStarted, RetryStopped
+    from penstock.events import CallFinished, CallStarted, LimiterAdmitted
+    from penstock_cli.decisions import words_of
 
     start = next((event for event in events if isinstance(event, CallStarted)), None)
     if start is None:
@@ -91,12 +92,13 @@ def timeline(events: Sequence[Event], columns: int) -> RenderableType | None:
             scale.bar(attempt, ended),
         ]
         table.add_row(*cells)
-    lines: list[RenderableType] = [table, Text(_summary(call.attempts, start.at, end))]
+    queued = sum(event.waited for event in events if isinstance(event, LimiterAdmitted))
+    lines: list[RenderableType] = [table if call.attempts else Text(title, "italic")]
+    lines.append(Text(_summary(call.attempts, start.at, end, queued)))
     for event in events:
-        if isinstance(event, RetryStopped):
-            lines.append(Text(f"no further attempt: {event.reason.replace('_', ' ')}"))
-        elif type(event).__name__ not in _KNOWN:
-            lines.append(Text(f"at {seconds(event.at - start.at)}: {_words(event)}"))
+        words = words_of(event) if type(event).__name__ not in _KNOWN else None
+        if words is not None:
+            lines.append(Text(f"at {seconds(max(0.0, event.at - start.at))}: {masked(words)}"))
     return Group(*lines)
 
 
@@ -127,7 +129,7 @@ class _Scale:
         return bar
 
 
-def _summary(attempts: Sequence[Attempt], start: float, end: float) -> str:
+def _summary(attempts: Sequence[Attempt], start: float, end: float, queued: float) -> str:
     waiting = sum(attempt.delay for attempt in attempts)
     first_token = streaming = 0.0
     for attempt in attempts:
@@ -136,11 +138,12 @@ def _summary(attempts: Sequence[Attempt], start: float, end: float) -> str:
         first_token += first - attempt.started
         streaming += ended - first
     total = end - start
-    rest = max(0.0, total - waiting - first_token - streaming)
+    rest = max(0.0, total - waiting - queued - first_token - streaming)
     spent = [
         f"{seconds(value)} {what}"
         for what, value in (
             ("waiting between attempts", waiting),
+            ("queued for the limiter", queued),
             ("until the first token", first_token),
             ("streaming", streaming),
             ("in the pipeline", rest),
@@ -148,15 +151,3 @@ def _summary(attempts: Sequence[Attempt], start: float, end: float) -> str:
         if value > 0
     ]
     return f"total {seconds(total)}: {', '.join(spent) or 'nothing was sent'}"
-
-
-def _words(event: Event) -> str:
-    """An event of a plugin in words: its name and its plain facts."""
-    from dataclasses import fields
-
-    facts = []
-    for each in fields(event):
-        value = getattr(event, each.name)
-        if each.name != "at" and isinstance(value, str | int | float | bool):
-            facts.append(f"{each.name}={value:.3g}" if isinstance(value, float) else f"{each.name}={value}")
-    return masked(" ".join([type(event).__name__, *facts]))
