@@ -127,6 +127,29 @@ def test_the_scripts_about_hooks_run(tmp_path: Path) -> None:
     assert "passwords stay in the house" in printed
 
 
+@pytest.mark.parametrize("number", [0, 1], ids=["by hand", "alone"])
+def test_the_scripts_about_resilience_print_what_their_comments_say(number: int, tmp_path: Path) -> None:
+    text = scripts(ROOT / "docs" / "resilience.md")[number]
+    promised = re.findall(r"print\(.*\)  # (.*)$", text, re.MULTILINE)
+    assert promised
+    assert run(["-c", text], tmp_path).splitlines() == promised
+
+
+def test_every_event_of_a_stage_is_on_the_page_about_resilience() -> None:
+    from penstock import events
+
+    page = (ROOT / "docs" / "resilience.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(\w+)`", page[page.index("## Events") :]))
+    prefixes = ("Breaker", "Cache", "Call", "Credential", "Hedge", "Limiter", "Retry", "Stream", "Target")
+    there = {
+        name
+        for name, value in vars(events).items()
+        if isinstance(value, type) and issubclass(value, events.Event) and name.startswith(prefixes)
+    }
+    assert there - {"CallEvent"} - listed == set()
+    assert {name for name in listed if name[0].isupper() and not hasattr(events, name)} == set()
+
+
 @pytest.mark.parametrize("number", [0, 1], ids=["blocking", "async"])
 def test_the_examples_of_the_readme_run(number: int, tmp_path: Path) -> None:
     text = scripts(ROOT / "README.md")[number]

@@ -62,7 +62,7 @@ def test_an_error_is_shown_and_the_question_forgotten(upstream: Upstream, termin
     assert "error: InvalidRequestError" in talk.until("\r\n> ")
     talk.type("two\n")
     talk.until("answer to: two\r\n> ")
-    talk.type("\x03")  # at the prompt it only begins a new line
+    talk.type("\x03\n")  # at the prompt it only begins a new line; so does Enter
     talk.until("> ")
     talk.type("\x04")
     assert talk.end() == 0

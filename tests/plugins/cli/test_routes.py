@@ -26,7 +26,7 @@ def two_targets(
     def start(*met: Any, pipeline: str, route: str = "", more: str = "") -> SimulatorServer:
         server = penstock_simulator(script={"a": met}, text=TEXT)
         providers = "".join(
-            f'[providers.{name}]\nplugin = "openai"\nbase_url = "{server.url}"\napi_key = "sk-{name}-01234567"\n'
+            f'[providers.{name}]\nplugin = "openai"\nbase_url = "{server.url}"\napi_key = "sk-{name}-0123"\n'
             for name in ("primary", "backup")
         )
         text = (
