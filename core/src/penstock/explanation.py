@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from penstock.messages import ModelsRequest
 from penstock.specs import ProviderSpec, StageSpec
@@ -72,7 +72,7 @@ def explain(engine: Engine, model: str) -> Explanation:
     if target is not None:
         return _way(engine, model, route, target, rings)
     inside = max((at for at, ring in enumerate(rings) if ring.spec.slot.name == "call"), default=-1) + 1
-    targets = _targets(engine, model)
+    targets = engine.parts.targets(model)
     return Explanation(
         model=model,
         route=route,
@@ -105,11 +105,3 @@ def _stages(
         ExplainedStage(ring.spec, resolve(ring.spec.name, ring.spec.config, route=route, target=target))
         for ring in rings
     )
-
-
-def _targets(engine: Engine, route: str) -> tuple[Target, ...]:
-    for ring in engine.parts.rings:
-        stage: Any = ring.stage
-        if hasattr(stage, "claims") and stage.claims(route) and hasattr(stage, "targets"):
-            return tuple(stage.targets(route))
-    return ()
