@@ -11,6 +11,7 @@ from typing import Any
 
 from penstock.messages import EMPTY
 from penstock.responses import ChatResponse, Choice, FinishReason, Usage
+from penstock_wire.openai.billing import COST, cost_of
 from penstock_wire.openai.extras import message_extras
 from penstock_wire.openai.quirks import Quirks
 from penstock_wire.openai.think import ThinkSplitter
@@ -121,8 +122,12 @@ def reasoning_of(message: dict[str, Any], fields: tuple[str, ...]) -> str:
 
 
 def extra_of(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Top-level fields worth keeping: system_fingerprint, citations, the serving provider, ..."""
-    return {name: value for name, value in payload.items() if value is not None and name not in _OWN_FIELDS}
+    """Top-level fields worth keeping: system_fingerprint, citations, ...; and what the answer costs."""
+    extra = {name: value for name, value in payload.items() if value is not None and name not in _OWN_FIELDS}
+    cost = cost_of(payload.get("usage"))
+    if cost is not None:
+        extra[COST] = cost
+    return extra
 
 
 def chat_response(payload: dict[str, Any], quirks: Quirks, upstream_id: str | None) -> ChatResponse | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from penstock.messages import EMPTY, ToolCall
 from penstock.responses import ChatResponse, Choice, FinishReason
+from penstock_wire.openai.billing import COST, cost_of
 from penstock_wire.openai.extras import OUTPUT
 from penstock_wire.openai.response import usage_of
 
@@ -138,8 +139,12 @@ def _says_more(item: dict[str, Any]) -> bool:
 
 
 def further_fields(payload: dict[str, Any]) -> dict[str, Any]:
-    """Top-level fields worth keeping: service_tier, billing, the previous response, ..."""
-    return {name: value for name, value in payload.items() if value is not None and name not in _ECHOED}
+    """Top-level fields worth keeping: service_tier, billing, ...; and what the answer costs."""
+    extra = {name: value for name, value in payload.items() if value is not None and name not in _ECHOED}
+    cost = cost_of(payload.get("usage"))
+    if cost is not None:
+        extra[COST] = cost
+    return extra
 
 
 def responses_answer(payload: dict[str, Any], upstream_id: str | None) -> ChatResponse | None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.responses import Chunk, ToolCallDelta
 from penstock_wire.faults import carries_error
+from penstock_wire.openai.billing import COST, cost_of
 from penstock_wire.openai.extras import MessageExtras, has_more
 from penstock_wire.openai.framing import FramedDecoder
 from penstock_wire.openai.quirks import Quirks
@@ -71,6 +72,9 @@ class ChatStreamDecoder(FramedDecoder):
                 raise self._error(payload["x_groq"])
         if counted is not None:
             usage = usage_of(counted)
+            cost = cost_of(counted)
+            if cost is not None:
+                self.extra[COST] = cost
         if choices and isinstance(choices, list):
             for choice in choices:
                 if isinstance(choice, dict):
