@@ -7,7 +7,7 @@ name asks for (a provider nobody configured, the stages of a place) is created w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from penstock.budget import RetryBudget
@@ -70,9 +70,10 @@ class Parts:
         self.rings = self._make_rings()
         self.stage_names = frozenset(ring.spec.name for ring in self.rings)
         self._pipelines = {NOTHING: Pipeline(self.rings, self.provider)}
-        self.listeners += self._make_listeners()
         for instance in settings.providers:
             self.provider(instance)
+        # Last: a listener may set something up for the process; nobody would undo that for half a client.
+        self.listeners += self._make_listeners()
 
     def pipeline(self, without: frozenset[str]) -> Pipeline:
         """The pipeline without some stages; compiled once for each set of names."""
@@ -107,11 +108,16 @@ class Parts:
         return [Ring(spec, self.settings, self._services(spec.name, spec.tables)) for spec in specs]
 
     def _make_listeners(self) -> tuple[Listener, ...]:
-        made = self._named_listeners
-        for spec in self.plugins.specs(ListenerSpec):
-            config = self.settings.section(spec.name, spec.config)
+        made, section = self._named_listeners, self.settings.section
+        # Every table is checked before the first listener sets anything up.
+        wanted = [(spec, section(spec.name, spec.config)) for spec in self.plugins.specs(ListenerSpec)]
+        for spec, config in wanted:
             if getattr(config, "enabled", True):
-                made[spec.name] = spec.create(config, self._services(spec.name))
+                try:
+                    made[spec.name] = spec.create(config, self._services(spec.name))
+                except BaseException:
+                    _abandon(made.values())
+                    raise
         return tuple(made.values())
 
     def _services(self, name: str, tables: Mapping[str, type[BaseModel]] = EMPTY) -> Services:
@@ -189,7 +195,7 @@ class Parts:
         able = spec.capabilities or None if able is None else able | (spec.capabilities - MODEL_WORDS)
         return Model(name, instance, model.context_length, able)
 
-    def targets(self, route: str) -> Sequence[Target]:
+    def targets(self, route: str) -> tuple[Target, ...]:
         """Whom a route may ask, in the order they are preferred; none when its stage does not say."""
         for ring in self.rings:
             stage: Any = ring.stage
@@ -227,3 +233,12 @@ class Parts:
         raise PluginNotFoundError(
             f"the listener {name!r} is not part of this client; give it a table [{name}], or enable it there"
         )
+
+
+def _abandon(listeners: Iterable[Listener]) -> None:
+    """Undo what listeners set up at once; there was no call yet, so nothing has to be waited for."""
+    for listener in listeners:
+        close: Callable[[], Coroutine[Any, Any, None] | None] | None = getattr(listener, "close", None)
+        closing = close() if close is not None else None
+        if closing is not None:
+            closing.close()

@@ -11,7 +11,7 @@ from penstock_logs.entries import Entry, Fields, Kind, failure_of, of_call, what
 
 
 def _call_started(event: events.CallStarted) -> Entry:
-    return Entry(DEBUG, f"call of {event.call.request.model}", of_call(event.call, "call_started"))
+    return Entry(f"call of {event.call.request.model}", of_call(event.call, "call_started"))
 
 
 def _call_finished(event: events.CallFinished) -> Entry:
@@ -23,19 +23,25 @@ def _call_finished(event: events.CallFinished) -> Entry:
     error = outcome.error
     if error is not None:
         fields |= failure_of(error)
-        level = WARNING if isinstance(error, Exception) else INFO
-        how = f"failed with {what_of(error)}" if level == WARNING else "was cancelled"
-        return Entry(level, f"call {how} after {seconds:.3f} s, {__attempts(call)}", fields)
+        how = f"failed with {what_of(error)}" if isinstance(error, Exception) else "was cancelled"
+        return Entry(f"call {how} after {seconds:.3f} s, {_attempts(call)}", fields)
     cached = bool(call.facts.get("cached"))
     fields["cached"] = cached
     usage = None if outcome.response is None else outcome.response.usage
     if usage is not None and not cached:
         fields |= {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
     verb = "was left" if outcome.kind == "abandoned" else "answered from the cache" if cached else "answered"
-    return Entry(DEBUG, f"call {verb} after {seconds:.3f} s, {__attempts(call)}", fields)
+    return Entry(f"call {verb} after {seconds:.3f} s, {_attempts(call)}", fields)
 
 
-def __attempts(call: Call) -> str:
+def _finished_level(event: events.CallFinished) -> int:
+    error = event.outcome.error
+    if error is None:
+        return DEBUG
+    return WARNING if isinstance(error, Exception) else INFO
+
+
+def _attempts(call: Call) -> str:
     count = len(call.attempts)
     return f"{count} attempt" if count == 1 else f"{count} attempts"
 
@@ -49,9 +55,7 @@ def _attempt_fields(event: events.AttemptStarted | events.AttemptFinished, name:
 
 def _attempt_started(event: events.AttemptStarted) -> Entry:
     attempt = event.attempt
-    return Entry(
-        DEBUG, f"attempt {attempt.number} at {attempt.target}", _attempt_fields(event, "attempt_started")
-    )
+    return Entry(f"attempt {attempt.number} at {attempt.target}", _attempt_fields(event, "attempt_started"))
 
 
 def _attempt_finished(event: events.AttemptFinished) -> Entry:
@@ -62,14 +66,13 @@ def _attempt_finished(event: events.AttemptFinished) -> Entry:
     if attempt.error is not None:
         fields |= failure_of(attempt.error)
         how = f"{event.kind} with {what_of(attempt.error)}"
-    return Entry(DEBUG, f"attempt {attempt.number} {how} after {seconds:.3f} s", fields)
+    return Entry(f"attempt {attempt.number} {how} after {seconds:.3f} s", fields)
 
 
 def _retry_scheduled(event: events.RetryScheduled) -> Entry:
     fields = of_call(event.call, "retry_scheduled", delay=round(event.delay, 6), hint=event.hint)
     asked = "" if event.hint is None else f" (asked for {event.hint:g} s)"
     return Entry(
-        INFO,
         f"{event.call.target} is tried again in {event.delay:.3f} s{asked} after {what_of(event.error)}",
         fields | failure_of(event.error),
     )
@@ -84,9 +87,12 @@ _STOPPED = {
 }
 
 
+def _stopped_level(event: events.RetryStopped) -> int:
+    return WARNING if event.reason == "denied" else INFO
+
+
 def _retry_stopped(event: events.RetryStopped) -> Entry:
     return Entry(
-        WARNING if event.reason == "denied" else INFO,
         f"{event.call.target} is not tried again after {what_of(event.error)}: {_STOPPED[event.reason]}",
         of_call(event.call, "retry_stopped", reason=event.reason, **failure_of(event.error)),
     )
@@ -94,9 +100,9 @@ def _retry_stopped(event: events.RetryStopped) -> Entry:
 
 CALL_KINDS: Mapping[type[events.Event], Kind] = {
     events.CallStarted: Kind("call", DEBUG, _call_started),
-    events.CallFinished: Kind("call", DEBUG, _call_finished),
+    events.CallFinished: Kind("call", _finished_level, _call_finished),
     events.AttemptStarted: Kind("attempt", DEBUG, _attempt_started),
     events.AttemptFinished: Kind("attempt", DEBUG, _attempt_finished),
     events.RetryScheduled: Kind("retry", INFO, _retry_scheduled),
-    events.RetryStopped: Kind("retry", INFO, _retry_stopped),
+    events.RetryStopped: Kind("retry", _stopped_level, _retry_stopped),
 }

@@ -24,12 +24,10 @@ class Entry(NamedTuple):
     A record to be.
 
     Args:
-        level: its severity.
         message: for people.
         fields: the same and more for machines.
     """
 
-    level: int
     message: str
     fields: Fields
 
@@ -40,12 +38,13 @@ class Kind(NamedTuple):
 
     Args:
         logger: below `penstock`.
-        lowest: the least severe level its entries may have, so that nothing is built that nobody sees.
+        level: how severe it is, or a function that says so; asked first, so that nothing is built that
+            nobody sees.
         tell: from event to entry.
     """
 
     logger: str
-    lowest: int
+    level: int | Callable[[Any], int]
     tell: Callable[[Any], Entry]
 
 

@@ -38,7 +38,9 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         stamp(record)
-        return self.line(record, self._message(record), self._exception(record))
+        line = self.line(record, self._message(record), self._exception(record))
+        # No stream can write half a character; in JSON the escape means the same.
+        return line.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def line(self, record: logging.LogRecord, message: str, exception: str) -> str:
         """The finished line of a record whose message and exception are masked."""

@@ -32,12 +32,12 @@ class Logs:
     def __init__(self, config: LogsConfig, services: Services) -> None:
         self._redactor: Redactor | None = services.redactor
         self._kinds = {}
-        for event, (name, lowest, tell) in (*CALL_KINDS.items(), *STAGE_KINDS.items()):
+        for event, (name, level, tell) in (*CALL_KINDS.items(), *STAGE_KINDS.items()):
             logger = logging.getLogger(f"penstock.{name}")
             if not logger.handlers:
                 # Where nobody has set logging up, warnings about single calls are not for stderr.
                 logger.addHandler(logging.NullHandler())
-            self._kinds[event] = (logger, lowest, tell)
+            self._kinds[event] = (logger, level, tell)
         self._handle: LoggingHandle | None = None
         if config.active:
             self._handle = setup_logging(
@@ -58,11 +58,11 @@ class Logs:
         kind = self._kinds.get(type(event))
         if kind is None:
             return
-        logger, lowest, tell = kind
-        if not logger.isEnabledFor(lowest):
-            return
-        level, message, fields = tell(event)
+        logger, level, tell = kind
+        if not isinstance(level, int):
+            level = level(event)
         if logger.isEnabledFor(level):
+            message, fields = tell(event)
             logger.log(level, message, extra=fields)
 
     def close(self) -> None:
