@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,10 @@ def test_decisions_are_said_in_words() -> None:
     from penstock.events import (
         BreakerRejected,
         CacheLookup,
+        CostRecorded,
+        CostRejected,
+        GuardFound,
+        GuardRejected,
         HedgeStarted,
         LimiterAdmitted,
         LimiterQueued,
@@ -204,6 +209,7 @@ def test_decisions_are_said_in_words() -> None:
         TargetsDrained,
         TargetSkipped,
     )
+    from penstock.responses import Usage
     from penstock_cli.decisions import words_of
 
     call: Any = None
@@ -223,6 +229,14 @@ def test_decisions_are_said_in_words() -> None:
             0, call, "stale", "revalidating", "k", 90.0
         ),
         "cache: not for this call (not selected)": CacheLookup(0, call, "bypass", "not_selected", "", None),
+        "cost: p/a: 0.0012 USD (calculated)": CostRecorded(
+            0, call, a, Decimal("0.0012"), "calculated", "table", Usage()
+        ),
+        "cost: refused by the budget daily (spent), room in 60 s": CostRejected(
+            0, call, a, "daily", "spent", None, 60.0
+        ),
+        "guard: refused (messages)": GuardRejected(0, call, "messages", refusal),
+        "guard: 2 email in the prompt (mask)": GuardFound(0, call, "prompt", "mask", {"email": 2}),
         "TargetsDrained pattern=p/* drained=True": TargetsDrained(0, "p/*", True),
     }
     assert {words_of(event) for event in said.values()} == set(said)

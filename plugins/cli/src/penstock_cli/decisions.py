@@ -10,9 +10,13 @@ from penstock.events import (
     CacheLookup,
     CacheNotStored,
     CacheStored,
+    CostRecorded,
+    CostRejected,
     CredentialRested,
     Event,
     Failover,
+    GuardFound,
+    GuardRejected,
     HedgeFinished,
     HedgeStarted,
     LimiterAdmitted,
@@ -76,6 +80,17 @@ def words_of(event: Event) -> str | None:
             return f"routing: {event.first} is slow after {seconds(event.delay)}, asks {event.second} too"
         case HedgeFinished():
             return f"routing: {event.winner or 'neither target'} answered first"
+        case CostRecorded():
+            sum_ = "unknown" if event.usd is None else f"{event.usd:f} USD"
+            return f"cost: {event.target}: {sum_} ({event.source})"
+        case CostRejected():
+            named = f" by the budget {event.budget}" if event.budget else ""
+            return f"cost: refused{named} ({_plain(event.reason)}){_again(event.retry_after)}"
+        case GuardRejected():
+            return f"guard: refused ({event.param or 'a scan found something'})"
+        case GuardFound():
+            found = ", ".join(f"{times} {name}" for name, times in event.found.items())
+            return f"guard: {found} in the {event.where} ({event.action})"
         case _:
             return _facts(event)
 
