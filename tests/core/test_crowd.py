@@ -43,7 +43,7 @@ def test_ten_thousand_calls_at_once_are_answered_and_leave_no_memory_behind() ->
                 gc.collect()
                 sizes.append(resident_bytes())
             stats = client.stage("limiter").stats()
-            assert (stats["in_flight"], stats["waiting"]) == (0, 0)
+            assert (stats.in_flight, stats.waiting) == (0, 0)
         assert len(asyncio.all_tasks()) == 1
         return sizes
 

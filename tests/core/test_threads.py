@@ -66,5 +66,5 @@ def test_sixty_four_threads_share_a_client() -> None:
             cache = client.stage("cache").stats()
     assert wrong == []
     assert len(answered) == THREADS * CALLS
-    assert (stats["in_flight"], stats["waiting"]) == (0, 0)
+    assert (stats.in_flight, stats.waiting) == (0, 0)
     assert cache.hits + cache.coalesced > 0

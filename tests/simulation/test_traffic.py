@@ -137,7 +137,7 @@ def check_nothing_left(world: Any) -> None:
     check_budget(world.events)
     assert world.transport.open == ()
     limiter = world.client.stage("limiter").stats()
-    assert (limiter["in_flight"], limiter["waiting"]) == (0, 0)
+    assert (limiter.in_flight, limiter.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("seed", [21, 22], ids=lambda seed: f"seed-{seed}")

@@ -172,8 +172,8 @@ def test_a_hundred_hours_stay_within_every_limit_and_leak_nothing(
     log.windows_hold()
     assert log.live == 0
     stats = here.stage.stats()
-    assert (stats["in_flight"], stats["waiting"]) == (0, 0)
-    for limit in stats["limits"].values():
+    assert (stats.in_flight, stats.waiting) == (0, 0)
+    for limit in stats.limits.values():
         assert limit["waiting"] == 0
         assert limit.get("in_flight", 0) == 0
     assert min(count for name, count in outcomes.items() if name != "deadline") > 0, outcomes
@@ -252,5 +252,5 @@ def test_a_thousand_hours_behind_a_server_that_speaks_by_headers(
             runtime.spawn(one(at + dice.random() * 30))
     runtime.settle()
     assert refused <= sum(used.values()) * 0.01
-    assert here.stage.stats()["waiting"] == 0
+    assert here.stage.stats().waiting == 0
     assert runtime.now() > 200 * 3600

@@ -57,7 +57,7 @@ def events(world: Any, kind: type) -> list[Any]:
 
 
 def stats(world: Any, name: str = "openai") -> Any:
-    return world.client.stage("limiter").stats()["limits"][name]
+    return world.client.stage("limiter").stats().limits[name]
 
 
 def test_the_burst_goes_at_once_and_the_rest_at_the_rate(world: World) -> None:
@@ -189,7 +189,7 @@ def test_what_an_inner_stage_refuses_or_answers_itself_costs_nothing(bench: Call
     with pytest.raises(BreakerOpen):
         runtime.run(place(here.call(), refuses))
     runtime.run(place(here.call(), answers))
-    limits = here.stage.stats()["limits"]["openai"]
+    limits = here.stage.stats().limits["openai"]
     assert (limits["available_requests"], limits["available_tokens"], limits["in_flight"]) == (3, 1000, 0)
 
 
@@ -203,7 +203,7 @@ def test_missing_usage_keeps_the_reservation(bench: Callable[..., Any]) -> None:
         return Reply(ChatResponse(choices=(Choice("Hi"),)))
 
     runtime.run(place(here.call(text="abcd", max_tokens=93), upstream))
-    assert here.stage.stats()["limits"]["openai"]["available_tokens"] == 900
+    assert here.stage.stats().limits["openai"]["available_tokens"] == 900
 
 
 def test_reservations_follow_what_answers_really_cost(bench: Callable[..., Any]) -> None:
@@ -221,9 +221,9 @@ def test_reservations_follow_what_answers_really_cost(bench: Callable[..., Any])
 
     for _ in range(10):
         runtime.run(place(here.call(text="abcd"), upstream))
-    before = here.stage.stats()["limits"]["openai"]["available_tokens"]
+    before = here.stage.stats().limits["openai"]["available_tokens"]
     runtime.run(place(here.call(text="abcd"), unknown))
-    assert before - here.stage.stats()["limits"]["openai"]["available_tokens"] == 47
+    assert before - here.stage.stats().limits["openai"]["available_tokens"] == 47
 
 
 def test_the_adaptive_limit_shrinks_on_a_throttle_and_says_so(bench: Callable[..., Any]) -> None:
@@ -237,7 +237,7 @@ def test_the_adaptive_limit_shrinks_on_a_throttle_and_says_so(bench: Callable[..
 
     with pytest.raises(OverloadedError):
         runtime.run(place(here.call(), throttled))
-    assert here.stage.stats()["limits"]["openai"]["concurrency"] == 5
+    assert here.stage.stats().limits["openai"]["concurrency"] == 5
     (event,) = [event for event in here.events if isinstance(event, LimiterAdapted)]
     assert (event.before, event.after) == (8, 5)
 
@@ -416,7 +416,7 @@ def test_a_route_may_peek_without_any_effect(make_world: World) -> None:
     refusal = here.client._engine.parts._peek(call)
     assert isinstance(refusal, RateLimited)
     assert refusal.retry_after == pytest.approx(60.0, abs=0.01)
-    assert here.client.stage("limiter").stats()["rejected"] == 0
+    assert here.client.stage("limiter").stats().rejected == 0
 
 
 def test_a_peek_at_a_short_wait_says_nothing(make_world: World) -> None:
@@ -601,7 +601,7 @@ def test_many_calls_at_once_share_the_permits_in_order(make_world: World) -> Non
 
     def watch(task: Any) -> None:
         nonlocal most
-        most = max(most, stage.stats()["in_flight"])
+        most = max(most, stage.stats().in_flight)
 
     here.runtime.on_suspend = watch
     for number in range(200):
@@ -610,8 +610,8 @@ def test_many_calls_at_once_share_the_permits_in_order(make_world: World) -> Non
     assert here.count == 200
     assert most == 3
     counts = stage.stats()
-    assert (counts["in_flight"], counts["waiting"]) == (0, 0)
-    assert counts["queued"] > 190
+    assert (counts.in_flight, counts.waiting) == (0, 0)
+    assert counts.queued > 190
 
 
 def test_many_asyncio_calls_lose_no_permit() -> None:
@@ -639,7 +639,7 @@ def test_many_asyncio_calls_lose_no_permit() -> None:
 
     answers, counts = asyncio.run(main())
     assert sum(isinstance(each, asyncio.CancelledError) for each in answers) == len(range(50, 500, 7))
-    assert (counts["in_flight"], counts["waiting"]) == (0, 0)
+    assert (counts.in_flight, counts.waiting) == (0, 0)
 
 
 def test_a_deadline_that_passes_in_the_queue_is_the_deadlines_error(make_world: World) -> None:
@@ -654,4 +654,4 @@ def test_a_deadline_that_passes_in_the_queue_is_the_deadlines_error(make_world: 
 
     here.run(both())
     here.runtime.settle()
-    assert here.client.stage("limiter").stats()["in_flight"] == 0
+    assert here.client.stage("limiter").stats().in_flight == 0

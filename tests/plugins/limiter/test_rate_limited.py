@@ -45,14 +45,14 @@ def test_it_guards_blocks_in_both_colours() -> None:
     clock = ManualClock()
     limit = limiter(clock, rate=1, concurrency=1)
     with limit:
-        assert limit.stats()["in_flight"] == 1
+        assert limit.stats().in_flight == 1
 
     async def main() -> None:
         async with limit:
-            assert limit.stats()["in_flight"] == 1
+            assert limit.stats().in_flight == 1
 
     asyncio.run(main())
-    assert limit.stats()["in_flight"] == 0
+    assert limit.stats().in_flight == 0
     assert clock.now() == pytest.approx(1.0, abs=1e-3)
 
 
@@ -93,7 +93,7 @@ def test_an_exception_gives_the_permit_back_and_passes_through() -> None:
             fails()
     with pytest.raises(KeyError), limit:
         raise KeyError("y")
-    assert limit.stats()["in_flight"] == 0
+    assert limit.stats().in_flight == 0
 
 
 def test_cancelling_a_waiter_leaves_the_queue_intact() -> None:
@@ -118,7 +118,7 @@ def test_cancelling_a_waiter_leaves_the_queue_intact() -> None:
     asyncio.run(main())
     assert order == ["a", "c", "d"]
     counts = limit.stats()
-    assert (counts["in_flight"], counts["waiting"], counts["cancelled"]) == (0, 0, 1)
+    assert (counts.in_flight, counts.waiting, counts.cancelled) == (0, 0, 1)
 
 
 def test_a_permit_given_back_in_a_thread_wakes_a_coroutine() -> None:
@@ -146,7 +146,7 @@ def test_a_permit_given_back_in_a_thread_wakes_a_coroutine() -> None:
 
     asyncio.run(main())
     thread.join()
-    assert limit.stats()["in_flight"] == 0
+    assert limit.stats().in_flight == 0
 
 
 def test_the_rate_can_be_changed_while_it_is_used() -> None:

@@ -221,7 +221,7 @@ def test_the_losers_limiter_is_settled(make_world: World) -> None:
     warm(here)
     here.chat(model="fast")
     stats = here.client.stage("limiter").stats()
-    assert (stats["in_flight"], stats["waiting"]) == (0, 0)
+    assert (stats.in_flight, stats.waiting) == (0, 0)
 
 
 def test_a_failure_of_one_waits_for_the_other(make_world: World) -> None:

@@ -159,7 +159,7 @@ def test_days_of_traffic_keep_the_invariants(seed: int) -> None:
     assert traffic.started == {}
     assert counts["CallStarted"] == counts["CallFinished"] > 50
     assert counts["AttemptStarted"] == counts["AttemptFinished"]
-    assert traffic.client.stage("limiter").stats()["in_flight"] == 0
+    assert traffic.client.stage("limiter").stats().in_flight == 0
     assert traffic.client.stage("routing")._shared.crew == set()
     assert counts[HedgeStarted.__name__] <= SHARE * counts["CallStarted"]
 

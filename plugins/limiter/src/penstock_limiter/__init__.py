@@ -6,6 +6,7 @@ from penstock_limiter.gate import Gate
 from penstock_limiter.limit import BoundedLimit, Bounds, Limit, Settlement
 from penstock_limiter.stage import LimiterStage
 from penstock_limiter.standalone import rate_limited
+from penstock_limiter.stats import LimiterStats
 
 __all__ = [
     "BoundedLimit",
@@ -16,6 +17,7 @@ __all__ = [
     "LimitConfig",
     "LimiterConfig",
     "LimiterStage",
+    "LimiterStats",
     "Permit",
     "Refusal",
     "Settlement",

@@ -9,6 +9,7 @@ from penstock.specs import Scope
 from penstock_limiter.config import LimitConfig, LimiterConfig
 from penstock_limiter.place import LimiterPlace
 from penstock_limiter.registry import Registry
+from penstock_limiter.stats import LimiterStats
 
 if TYPE_CHECKING:
     from penstock.call import Call, Reply
@@ -82,19 +83,6 @@ class LimiterStage:
                 learnt.clear()
         self._registry.gate.changed(now)
 
-    def stats(self) -> dict[str, Any]:
-        """
-        Counts of all calls, and the state of every limit by its name.
-
-        `admitted` counts those that needed a permit: while nothing is configured or learnt, no call does.
-        """
-        gate = self._registry.gate
-        return {
-            "admitted": gate.admitted,
-            "queued": gate.queued,
-            "rejected": gate.refused,
-            "cancelled": gate.left,
-            "in_flight": gate.out,
-            "waiting": gate.waiting,
-            "limits": self._registry.stats(self._services.runtime.now()),
-        }
+    def stats(self) -> LimiterStats:
+        """Counts of all calls, and the state of every limit by its name."""
+        return LimiterStats.of(self._registry.gate, self._registry.stats(self._services.runtime.now()))

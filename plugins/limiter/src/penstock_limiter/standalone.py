@@ -25,6 +25,7 @@ from penstock.runtime import BlockingRuntime, drive
 from penstock_limiter.admission import Lane, Permit, Refusal
 from penstock_limiter.gate import Gate
 from penstock_limiter.limit import BoundedLimit, Bounds, Settlement
+from penstock_limiter.stats import LimiterStats
 from penstock_limiter.waiting import obtain
 
 if TYPE_CHECKING:
@@ -146,17 +147,10 @@ class rate_limited:  # noqa: N801  # used as a decorator, like `contextlib.suppr
             )
         self._gate.changed(now)
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> LimiterStats:
         """Counts so far, and the state of the limit."""
-        gate = self._gate
-        with gate.lock:
-            return {
-                "admitted": gate.admitted,
-                "queued": gate.queued,
-                "rejected": gate.refused,
-                "cancelled": gate.left,
-                **self._limit.stats(self._clock()),
-            }
+        with self._gate.lock:
+            return LimiterStats.of(self._gate, {self._limit.name: self._limit.stats(self._clock())})
 
     def _asyncio(self) -> Runtime:
         import asyncio
