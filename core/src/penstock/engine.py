@@ -141,15 +141,19 @@ class Engine:
             yield replace(request, inputs=request.inputs[first : first + size])
 
     def _enter(self, name: str, without: frozenset[str]) -> Entry:
-        pipeline = self.parts.pipeline(without)
-        routed = any(ring.stage.claims(name) for ring in pipeline.rings if hasattr(ring.stage, "claims"))
-        target = None if routed else self.resolver.resolve(name)
-        route = name if routed else None
-        if len(self._entries) >= self.MAX_NAMES:
-            self._entries.clear()
-        entry = Entry(pipeline.entry(route, target), target, route)
-        self._entries[name, without] = entry
-        return entry
+        with self.parts.lock:
+            entry = self._entries.get((name, without))
+            if entry is not None:  # another thread was first
+                return entry
+            pipeline = self.parts.pipeline(without)
+            routed = any(ring.stage.claims(name) for ring in pipeline.rings if hasattr(ring.stage, "claims"))
+            target = None if routed else self.resolver.resolve(name)
+            route = name if routed else None
+            if len(self._entries) >= self.MAX_NAMES:
+                self._entries.clear()
+            entry = Entry(pipeline.entry(route, target), target, route)
+            self._entries[name, without] = entry
+            return entry
 
     async def run(self, call: Call, proceed: Proceed) -> Reply:
         """Run a call through hooks and pipeline; its errors leave with every attempt attached."""

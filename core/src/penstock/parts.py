@@ -2,11 +2,13 @@
 What a client is made of: providers, stages, listeners and stores, created from the configuration.
 
 Everything the configuration names is created, and so checked, when the client is built; what only a model's
-name asks for (a provider nobody configured, the stages of a place) is created when it is first needed.
+name asks for (a provider nobody configured, the stages of a place) is created when it is first needed, once,
+behind one lock that no call takes again after its first use of a name.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from penstock.config.section import OWNERS
 from penstock.errors import ConfigError, PluginNotFoundError
 from penstock.exchange import CodecProvider
 from penstock.messages import EMPTY
-from penstock.pipeline import Pipeline, Ring, in_slot_order
+from penstock.pipeline import Pipeline, Ring, check_order, in_slot_order
 from penstock.provider import Codec, Provider
 from penstock.resolution import Resolver
 from penstock.responses import Model
@@ -59,6 +61,7 @@ class Parts:
         self.plugins = plugins
         self.runtime = runtime
         self.listeners: tuple[Listener, ...] = tuple(listeners)
+        self.lock = threading.RLock()
         self._core = settings.core
         self._providers: dict[str, Provider] = {}
         self._budgets: dict[str, RetryBudget] = {}
@@ -69,7 +72,8 @@ class Parts:
         self._load_plugins()
         self.rings = self._make_rings()
         self.stage_names = frozenset(ring.spec.name for ring in self.rings)
-        self._pipelines = {NOTHING: Pipeline(self.rings, self.provider)}
+        check_order(self.rings)
+        self._pipelines = {NOTHING: Pipeline(self.rings, self.provider, self.lock)}
         for instance in settings.providers:
             self.provider(instance)
         # Last: a listener may set something up for the process; nobody would undo that for half a client.
@@ -80,7 +84,7 @@ class Parts:
         pipeline = self._pipelines.get(without)
         if pipeline is None:
             rings = [ring for ring in self.rings if ring.spec.name not in without]
-            pipeline = self._pipelines[without] = Pipeline(rings, self.provider)
+            pipeline = self._pipelines.setdefault(without, Pipeline(rings, self.provider, self.lock))
         return pipeline
 
     def closable(self) -> list[Any]:
@@ -142,11 +146,12 @@ class Parts:
         return self.pipeline(call.without).peek(call)
 
     def _store(self, name: str) -> Any:
-        if name not in self._stores:
-            spec = self.plugins.need(StoreSpec, name, "store")
-            config = self.settings.section(name, spec.config)
-            self._stores[name] = spec.create(config, self._services(name))
-        return self._stores[name]
+        with self.lock:
+            if name not in self._stores:
+                spec = self.plugins.need(StoreSpec, name, "store")
+                config = self.settings.section(name, spec.config)
+                self._stores[name] = spec.create(config, self._services(name))
+            return self._stores[name]
 
     def retry_budget(self, provider: str) -> RetryBudget:
         """The budget of extra attempts of a provider instance."""
@@ -166,17 +171,21 @@ class Parts:
         provider = self._providers.get(instance)
         if provider is not None:
             return provider
+        with self.lock:
+            if instance not in self._providers:
+                self._providers[instance] = self._make_provider(instance)
+            return self._providers[instance]
+
+    def _make_provider(self, instance: str) -> Provider:
         plugin = self.settings.providers.get(instance, instance)
         spec = self.plugins.need(ProviderSpec, plugin, f"providers.{instance}")
         config = self.settings.provider(instance, spec.config)
         made = spec.create(config, self._services(instance))
         if isinstance(made, Codec):
-            provider = CodecProvider(made, max_bytes=self._core.limits.max_response_bytes)
-        elif isinstance(made, Provider):
-            provider = made
-        else:
-            raise ConfigError(f"provider {plugin!r} created neither a Codec nor a Provider: {made!r}")
-        return self._providers.setdefault(instance, provider)
+            return CodecProvider(made, max_bytes=self._core.limits.max_response_bytes)
+        if isinstance(made, Provider):
+            return made
+        raise ConfigError(f"provider {plugin!r} created neither a Codec nor a Provider: {made!r}")
 
     def describe(self, target: Target) -> Model:
         """What is known of a target's model without asking anybody; None where nothing is."""

@@ -8,12 +8,15 @@ when a place is first used, which stages stand there:
    `attempt` slots for each target, once more for each route, because overrides may differ.
 2. A stage that is disabled for a place is absent from it.
 3. The order is checked when the client is built: slots from the outside in, positions inside a slot.
+4. A place is compiled once, behind the client's lock: what a stage keeps for a place must not exist twice
+   because two threads came first.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from penstock.call import Attempt, current
@@ -116,27 +119,31 @@ class Pipeline:
     Args:
         rings: the stages, outermost first.
         provider: finds a provider by instance name.
+        lock: held while a place is compiled; one for all that share the rings, and reentrant.
     """
 
     MAX_PLACES = 4096
     """Chains kept; model names come from outside, so their number has no other bound."""
 
-    def __init__(self, rings: Sequence[Ring], provider: Callable[[str], Provider]) -> None:
-        check_order(rings)
+    def __init__(
+        self, rings: Sequence[Ring], provider: Callable[[str], Provider], lock: AbstractContextManager[Any]
+    ) -> None:
         self.rings = rings
         last_call_slot = max((i for i, ring in enumerate(rings) if ring.spec.slot.name == "call"), default=-1)
         self._outer = rings[: last_call_slot + 1]
         self._inner = rings[last_call_slot + 1 :]
         self._provider = provider
+        self._lock = lock
         self._places: dict[tuple[str | None, Target], Place] = {}
 
     def entry(self, route: str | None, target: Target | None) -> Proceed:
         """The chain for calls by this name: the call slot, then whichever target the call is at."""
-        if target is None or self._outer:
-            provider = self._provider(target.provider) if target is not None else None
-            stages = _bound(self._outer, route, target, provider)
-            return chain(stages, self.towards_target) if stages else self.towards_target
-        return self._place(route, target).proceed
+        with self._lock:
+            if target is None or self._outer:
+                provider = self._provider(target.provider) if target is not None else None
+                stages = _bound(self._outer, route, target, provider)
+                return chain(stages, self.towards_target) if stages else self.towards_target
+            return self._place(route, target).proceed
 
     def towards_target(self, call: Call) -> Coroutine[Any, Any, Reply]:
         """Go on inside the call slot, to `call.target`."""
@@ -153,14 +160,18 @@ class Pipeline:
     def _place(self, route: str | None, target: Target | None) -> Place:
         if target is None:
             raise ConfigError(f"the route {route!r} has no target: no stage has chosen one")
-        place = self._places.get((route, target))
-        if place is None:
-            if len(self._places) >= self.MAX_PLACES:
-                self._places.clear()
-            provider = self._provider(target.provider)
-            place = Place(_bound(self._inner, route, target, provider), Endpoint(provider))
-            self._places[route, target] = place
-        return place
+        return self._places.get((route, target)) or self._compile(route, target)
+
+    def _compile(self, route: str | None, target: Target) -> Place:
+        with self._lock:
+            place = self._places.get((route, target))
+            if place is None:
+                if len(self._places) >= self.MAX_PLACES:
+                    self._places.clear()
+                provider = self._provider(target.provider)
+                place = Place(_bound(self._inner, route, target, provider), Endpoint(provider))
+                self._places[route, target] = place
+            return place
 
 
 class Place:

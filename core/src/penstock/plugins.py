@@ -7,12 +7,14 @@ Rules
    In the second case a broken one is logged and left out, unless somebody asks for it by name later.
 3. Two distributions under one name are refused, naming both; so are two plugins that register one spec.
 4. Allow and deny lists decide before anything is imported.
+5. A plugin may be loaded late, by the first call that names it, in whichever thread: once, behind a lock.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -102,6 +104,7 @@ class Plugins:
         self._manager = pluggy.PluginManager("penstock")
         self._manager.add_hookspecs(hookspecs)
         self._order: list[str] = []
+        self._lock = threading.RLock()
         for name, plugin in extra:
             self._register(name, plugin)
 
@@ -132,8 +135,10 @@ class Plugins:
             DuplicatePluginError: two distributions claim the name.
             ConfigError: a list forbids it.
         """
-        if self._manager.has_plugin(name):
-            return True
+        with self._lock:
+            return self._manager.has_plugin(name) or self._load(name)
+
+    def _load(self, name: str) -> bool:
         if name in self._broken:
             raise self._broken[name]
         claims = installed().get(name, ())
@@ -190,7 +195,8 @@ class Plugins:
 
     def specs(self, kind: type[S]) -> tuple[S, ...]:
         """Every spec of this kind among the loaded plugins, in the order they were loaded."""
-        return tuple(spec for (key, _), (spec, _) in self._specs.items() if key is kind)  # type: ignore[misc]
+        with self._lock:
+            return tuple(spec for (key, _), (spec, _) in self._specs.items() if key is kind)  # type: ignore[misc]
 
     def hooks(self, name: str, order: Iterable[str] = ()) -> tuple[HookImpl, ...]:
         """
