@@ -192,10 +192,6 @@ class Call:
         other.retry_delay = 0.0
         return other
 
-    def is_part_of(self, other: Call) -> bool:
-        """Whether both are the same logical call, derived or not."""
-        return self.attempts is other.attempts
-
     def remaining(self) -> float:
         """Seconds until the deadline, `inf` without one; never negative."""
         return max(0.0, self.deadline - self.runtime.now())
@@ -227,7 +223,8 @@ def leave(call: Call, outer: Call | None) -> None:
     is left alone.
     """
     inner = current.get()
-    if inner is not None and inner.is_part_of(call):
+    # Derived calls share their attempts.
+    if inner is call or (inner is not None and inner.attempts is call.attempts):
         current.set(outer)
 
 
