@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from penstock.call import Attempt, Target, current, leave
+from penstock.call import Attempt, Outcome, Target, current, leave
 from penstock.errors import OutputValidationError, UsageError
 from penstock.messages import Message, ToolCall
 from penstock.responses import ChatResponse, EmbedResponse, FinishReason, Usage
@@ -248,8 +248,8 @@ class Stream(_Streamed):
         except StopAsyncIteration:
             self.close()
             raise StopIteration from None
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._close(error)
             raise
         finally:
             current.set(outer)
@@ -262,10 +262,13 @@ class Stream(_Streamed):
 
     def close(self) -> None:
         """Stop reading and give the connection back; a second call does nothing."""
+        self._close(None)
+
+    def _close(self, error: BaseException | None) -> None:
         outer = current.get()
         current.set(self._call)
         try:
-            drive(self._reply.close())
+            drive(self._reply.close(error if isinstance(error, Exception) else None))
         finally:
             current.set(outer)
 
@@ -319,8 +322,9 @@ class AsyncStream(_Streamed):
         current.set(self._call)
         try:
             return await self._reply.chunks.__anext__()  # type: ignore[union-attr]  # a streamed reply is live
-        except BaseException:
-            await self._reply.close()
+        except BaseException as error:
+            broke = isinstance(error, Exception) and not isinstance(error, StopAsyncIteration)
+            await self._reply.close(error if broke else None)  # type: ignore[arg-type]  # an Exception then
             raise
         finally:
             leave(self._call, outer)
@@ -348,6 +352,16 @@ class AsyncStream(_Streamed):
         if getattr(self, "_opening", None) is not None:
             self._opening.close()  # type: ignore[union-attr]  # never awaited: nothing was sent
         elif self._leaked():
+            self._drop()
             warnings.warn(
                 "an AsyncStream was neither read to its end nor closed", ResourceWarning, stacklevel=2
             )
+
+    def _drop(self) -> None:
+        """End a call that nobody can await any more, so that its permits are given back."""
+        closing = self._reply.close()
+        try:
+            self._call.runtime.spawn(closing)
+        except RuntimeError:  # no loop runs here: what needs one is beyond help, what holds a permit is not
+            closing.close()
+            self._reply.finish(Outcome("abandoned"))

@@ -270,7 +270,7 @@ class Reply:
     `outcome.response` is what it amounted to.
     """
 
-    __slots__ = ("_callbacks", "_layers", "chunks", "outcome", "response")
+    __slots__ = ("_broken", "_callbacks", "_layers", "chunks", "outcome", "response")
 
     def __init__(self, response: Response | None = None, chunks: AsyncIterator[Chunk] | None = None) -> None:
         self.response = response
@@ -278,6 +278,7 @@ class Reply:
         self.outcome: Outcome | None = None if chunks is not None else Outcome("ok", response)
         self._callbacks: list[Callable[[Outcome], None]] | None = None
         self._layers: list[Any] | None = None
+        self._broken: Exception | None = None
 
     def on_finish(self, callback: Callable[[Outcome], None]) -> None:
         """
@@ -286,7 +287,7 @@ class Reply:
         Callbacks run innermost first and must not wait. One that raises is logged; the others run.
         """
         if self.outcome is not None:
-            callback(self.outcome)
+            _call_back(callback, self.outcome)
         elif self._callbacks is None:
             self._callbacks = [callback]
         else:
@@ -296,13 +297,18 @@ class Reply:
         """For the source of the stream: say how it ended; only the first word counts."""
         if self.outcome is not None:
             return
+        if self._broken is not None and outcome.kind == "abandoned":
+            outcome = Outcome("failed", outcome.response, self._broken)
         self.outcome = outcome
         callbacks, self._callbacks = self._callbacks or (), None
+        interrupt: BaseException | None = None
         for callback in callbacks:
             try:
-                callback(outcome)
-            except Exception:
-                logger.exception("a finish callback raised; skipped")
+                _call_back(callback, outcome)
+            except BaseException as error:  # Ctrl-C in the middle must not keep the permits of the others
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def map_stream(self, transform: Callable[[AsyncIterator[Chunk]], AsyncIterator[Chunk]]) -> None:
         """
@@ -319,15 +325,33 @@ class Reply:
         self._layers.append(inner)
         self.chunks = transform(inner)
 
-    async def close(self) -> None:
-        """Close the stream from the outside in; a second call and a plain reply are no-ops."""
+    async def close(self, error: Exception | None = None) -> None:
+        """
+        Close the stream from the outside in, each layer whatever the others raise; a second call and a plain
+        reply are no-ops.
+
+        Args:
+            error: what a layer broke the stream with: the outcome is then `failed`, not `abandoned`.
+        """
         if self.chunks is None:
             return
+        if self._broken is None:
+            self._broken = error
         try:
             await _aclose(self.chunks)
         finally:
-            while self._layers:
-                await _aclose(self._layers.pop())
+            if self._layers:
+                # The chunks of what is left: the same from the next layer on.
+                self.chunks = self._layers.pop()
+                await self.close()
+
+
+def _call_back(callback: Callable[[Outcome], None], outcome: Outcome) -> None:
+    try:
+        callback(outcome)
+    except Exception as error:
+        # The type only: a message could quote what the answer carries.
+        logger.error("finish callback %r raised %s; skipped", callback, type(error).__name__)
 
 
 async def _aclose(chunks: Any) -> None:

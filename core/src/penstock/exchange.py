@@ -191,6 +191,9 @@ class LiveStream:
             if broken is error:
                 raise
             raise broken from error
+        except Exception as error:  # a fault of the decoder
+            await self._finish("failed", error)
+            raise
         except BaseException:
             await self._finish("abandoned")
             raise
@@ -250,7 +253,7 @@ class LiveStream:
         assembly.model, assembly.id, assembly.extra = decoder.model, decoder.id, decoder.extra
         return assembly.response(decoder.upstream_id)
 
-    async def _finish(self, kind: Any, error: PenstockError | None = None) -> None:
+    async def _finish(self, kind: Any, error: Exception | None = None) -> None:
         try:
             await self._exchange.close(reuse=kind == "ok")
         finally:
