@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from penstock import ServerError
+from penstock import BreakerOpen, ServerError
 from penstock.events import RetryStopped
 from penstock_testkit import faults
 
@@ -60,3 +60,25 @@ def test_a_stage_that_is_switched_off_is_absent(world: World) -> None:
     with pytest.raises(ServerError):
         here.chat()
     assert here.count == 1
+
+
+def test_calls_that_were_refused_before_they_were_sent_earn_no_retries(world: World) -> None:
+    here = world(
+        [faults.status(500)] * 99,
+        pipeline=["retry", "breaker"],
+        retry={"base": 0.001},
+        breaker={"consecutive_failures": 0, "failure_rate": 0},
+    )
+    for _ in range(10):
+        with pytest.raises(ServerError):
+            here.chat()
+    here.client.stage("breaker").force_open("*")
+    for _ in range(50):
+        with pytest.raises(BreakerOpen):
+            here.chat()
+    here.client.stage("breaker").reset("*")
+    here.events.clear()
+    with pytest.raises(ServerError) as caught:
+        here.chat()
+    assert caught.value.tags == ("budget_exhausted",)
+    assert [event.reason for event in here.events if isinstance(event, RetryStopped)] == ["denied"]
