@@ -107,13 +107,14 @@ def test_an_old_answer_replaces_errors_of_availability_only() -> None:
         RateLimitError("slow down"),
         BreakerOpen("open", stage="breaker"),
         DeadlineExceeded("late"),
-        AllTargetsFailed("all", []),
+        AllTargetsFailed("all", [AuthenticationError("who"), OverloadedError("busy")]),
     ):
         assert may_serve_stale(error)
     for other in (
         InvalidRequestError("bad"),
         AuthenticationError("who"),
         RequestRejected("no"),
+        AllTargetsFailed("all", [AuthenticationError("who"), AuthenticationError("who")]),
         RuntimeError("bug"),
     ):
         assert not may_serve_stale(other)

@@ -80,9 +80,12 @@ def may_serve_stale(error: BaseException) -> bool:
     """
     Whether an old answer is better than this error.
 
-    It is when nobody could answer in time; not when the request or the credential was refused.
+    It is when nobody could answer in time; not when the request or the credential was refused. Of a
+    route's targets one that might have answered is enough.
     """
-    if isinstance(error, (DeadlineExceeded, AllTargetsFailed)):
+    if isinstance(error, AllTargetsFailed):
+        return any(map(may_serve_stale, error.errors))
+    if isinstance(error, DeadlineExceeded):
         return True
     return (
         isinstance(error, CallError)
