@@ -164,6 +164,9 @@ class LimiterPlace:
 
     def peek(self, call: Call) -> Rejection | None:
         """What a call would be refused with right now, or would wait too long for; no side effects."""
+        if self._version != self._registry.version:
+            # A target that is passed over gets no call, and would be judged by its old numbers for ever.
+            self._bind(call.runtime.now())
         if self._open and self._learnt.quiet:
             return None
         now = call.runtime.now()
