@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from penstock.answers import Answer, AsyncStream, Embeddings, Stream
+from penstock.call import NEVER
 from penstock.errors import UsageError
-from penstock.runtime import BlockingRuntime, Runtime, drive
+from penstock.runtime import BlockingRuntime, Event, Runtime, drive
 from penstock.surface import Surface
 
 if TYPE_CHECKING:
@@ -72,7 +73,11 @@ class Client(Surface):
             )
             runtime = BlockingRuntime(made)
         self._engine = self._make_engine(runtime)
-        drive(self._engine.start())
+        try:
+            drive(self._engine.start())
+        except BaseException:
+            self.close()  # there will be no client for anybody to close
+            raise
 
     def chat(self, model: str, messages: Any, **parameters: Any) -> Answer:
         """
@@ -150,6 +155,7 @@ class _Awaitable(Surface):
     """The surface of the clients whose methods are coroutines."""
 
     _started = False
+    _starting: Event | None = None
 
     async def chat(self, model: str, messages: Any, **parameters: Any) -> Answer:
         """Ask a model and wait for its whole answer; see `Client.chat`."""
@@ -190,12 +196,25 @@ class _Awaitable(Surface):
             await self._engine.close()
 
     async def _ready(self) -> None:
-        if not self._started:
-            self._started = True
-            await self._engine.start()
+        self._check_open()
+        while not self._started:
+            if self._starting is not None:  # another first call is at it
+                await self._starting.wait(NEVER)
+                continue
+            self._starting = over = self._engine.runtime.event()
+            try:
+                await self._engine.start()
+                self._started = True
+            finally:
+                self._starting = None
+                over.set()
 
     async def __aenter__(self) -> Self:
-        await self._ready()
+        try:
+            await self._ready()
+        except BaseException:
+            await self.close()  # a block that is not entered is not left either
+            raise
         return self
 
     async def __aexit__(

@@ -267,10 +267,15 @@ class Engine:
                     await start()
 
     async def close(self) -> None:
-        """Close everything in reverse order; never raises, a second call does nothing."""
+        """
+        Close everything in reverse order; a second call does nothing.
+
+        What a part raises is logged. A cancellation ends the part it meets, and is passed on at the end.
+        """
         if self._closed:
             return
         self._closed = True
+        interrupt: BaseException | None = None
         for part in [*self.parts.closable(), self.runtime.transport]:
             close: Callable[[], Coroutine[Any, Any, None]] | None = getattr(part, "close", None)
             if close is None:
@@ -281,6 +286,12 @@ class Engine:
                     await closing
             except Exception as error:
                 logger.error("closing %r raised %s; skipped", part, type(error).__name__)
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # cancelled, or Ctrl-C: nobody will come back for the rest
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
 
 def _seconds(timeout: Any) -> float:

@@ -83,6 +83,11 @@ class Ring:
             if known == config:
                 return stage
         # A stage that does not bind itself gets an instance of its own for each override.
+        if hasattr(self.stage, "start"):
+            raise ConfigError(
+                f"{spec.name!r} cannot differ for {route or target}: it is started with the client and has "
+                "no `bind`"
+            )
         stage = spec.create(config, self._services)
         self._variants.append((config, stage))
         return stage

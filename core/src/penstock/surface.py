@@ -155,15 +155,20 @@ class Surface(Unpicklable):
         return joined(parts)
 
     async def _models(self, provider: str | None) -> tuple[Model, ...]:
+        self._check_open()
         return await self._engine.models(provider)
 
     async def _capabilities(self, model: str) -> frozenset[str]:
+        self._check_open()
         return await self._engine.capabilities(model)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError(f"this {type(self).__name__} is closed")
 
     def _split(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """Take what is not the request's out of the keywords: call settings, options for stages."""
-        if self._closed:
-            raise UsageError(f"this {type(self).__name__} is closed")
+        self._check_open()
         settings: dict[str, Any] = {
             name: given.pop(name) for name in ("timeout", "request_id") if name in given
         }
