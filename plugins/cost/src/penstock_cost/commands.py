@@ -51,7 +51,7 @@ def tokens(model: str, text: str | None, *, exact: bool, as_json: bool, path: st
                 "tokens": count.tokens,
                 "method": count.method,
                 "detail": count.detail,
-                "usd": None if usd is None else str(usd),
+                "usd": None if usd is None else _short(usd),
             }
         )
         return
@@ -184,7 +184,7 @@ def _document(target: Target, price: Price, usd: Decimal | None) -> dict[str, An
             for start, rates in (price.rates.tiers if price.rates is not None else ())
         ],
         "context_window": price.context_window,
-        "usd": None if usd is None else str(usd),
+        "usd": None if usd is None else _short(usd),
     }
 
 

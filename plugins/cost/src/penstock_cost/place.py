@@ -26,12 +26,13 @@ from penstock.events import CostRecorded, CostRejected
 from penstock.messages import ChatRequest, ModelsRequest
 from penstock.responses import Usage
 from penstock.tokens import estimate_output
-from penstock_cost.accounts import Policy, policies_of
+from penstock_cost.accounts import policies_of
 from penstock_cost.budget import Account, Hold, Refusal
 from penstock_cost.counting import TokenCount, count_tokens, heuristic
 from penstock_cost.learned import LearnedRatio
 from penstock_cost.pricing import UNKNOWN, Price
 from penstock_cost.rates import FREE
+from penstock_cost.refusals import exhausted, unpriced
 from penstock_cost.window import require_fit
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class CostPlace:
         self._plain = not self._policies and not self._preflight
         self._window: int | None = None
         self.learned: LearnedRatio = stage.learned(self.target)
+        self._total = stage.totals.of(self.target)
         self._outputs: deque[int] = deque(maxlen=64)
         self._answers = 0
 
@@ -94,10 +96,14 @@ class CostPlace:
             await self._look_up(call)
         if self._plain:
             reply = await proceed(call)
-            if reply.outcome is not None:
-                self._finish(call, reply.outcome, None)
-            else:
+            outcome = reply.outcome
+            if outcome is None:
                 reply.on_finish(lambda outcome: self._finish(call, outcome, None))
+                return reply
+            try:
+                self._settle(call, outcome, None)
+            except Exception as error:
+                self._miscounted(error)
             return reply
         hold = self._admit(call)
         try:
@@ -124,7 +130,7 @@ class CostPlace:
             return None
         now = call.runtime.now()
         refusal = self._stage.accounts.budgets.peek(now, accounts, amount)
-        return self._exhausted(refusal, amount) if refusal is not None else None
+        return exhausted(self.target, refusal, amount, self._stage.name) if refusal is not None else None
 
     # Before the call
 
@@ -146,7 +152,7 @@ class CostPlace:
             return None
         found = self._stage.accounts.budgets.reserve(now, accounts, amount)
         if isinstance(found, Refusal):
-            refused = self._exhausted(found, amount)
+            refused = exhausted(self.target, found, amount, self._stage.name)
             self._rejected(call, found.account.name, "spent", amount, refused.retry_after)
             raise refused
         return found
@@ -165,7 +171,7 @@ class CostPlace:
         if amount is None:
             for policy in policies:
                 if policy.unpriced == "refuse":
-                    raise self._unpriced(policy)
+                    raise unpriced(self.target, policy, self._stage.name)
             return FREE, []
         if not amount:
             return FREE, []
@@ -256,9 +262,13 @@ class CostPlace:
         try:
             self._settle(call, outcome, hold)
         except Exception as error:
-            logger.error("cost: counting an answer of %s raised %s", self.target, type(error).__name__)
+            self._miscounted(error)
             if hold is not None:
                 hold.keep()
+
+    def _miscounted(self, error: Exception) -> None:
+        # The type only: a message could quote what the answer carries.
+        logger.error("cost: counting an answer of %s raised %s", self.target, type(error).__name__)
 
     def _settle(self, call: Call, outcome: Outcome, hold: Hold | None) -> None:
         response = outcome.response
@@ -295,7 +305,7 @@ class CostPlace:
         if self._policies and usage.output_tokens is not None:
             self._outputs.append(usage.output_tokens)
         _note(call.facts, usd, source, origin)
-        self._stage.totals.add(self.target, usd, usage)
+        self._total.add(usd, usage)
         if call.listeners:
             call.emit(CostRecorded(call.runtime.now(), call, self.target, usd, source, origin, usage))
 
@@ -328,34 +338,6 @@ class CostPlace:
         if call.listeners:
             now = call.runtime.now()
             call.emit(CostRejected(now, call, self.target, budget, reason, needed, retry_after))
-
-    def _exhausted(self, refusal: Refusal, amount: Decimal) -> BudgetExhausted:
-        account = refusal.account
-        wait = refusal.wait if refusal.wait < math.inf else None
-        if amount > account.limit:
-            when = "which is more than all of it"
-        elif wait is None:
-            when = "and it is not refilled"
-        else:
-            when = f"room in about {wait:.3g} s"
-        error = BudgetExhausted(
-            f"{self.target}: the budget {account.name!r} of ${account.limit} has no room for about "
-            f"${amount:.6f}, {when}",
-            stage=self._stage.name,
-            retry_after=wait,
-        )
-        error.target = self.target
-        return error
-
-    def _unpriced(self, policy: Policy) -> BudgetExhausted:
-        error = BudgetExhausted(
-            f"{self.target}: nobody knows its price, so the budget {policy.name!r} cannot count it; add "
-            f'[cost.prices."{self.target}"], or set unpriced = "allow" in [cost.budgets.{policy.name}]',
-            stage=self._stage.name,
-        )
-        error.target = self.target
-        error.tag(policy.name)
-        return error
 
 
 def reported_cost(response: Response) -> Decimal | None:
