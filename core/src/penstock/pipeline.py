@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from penstock.call import Attempt, current
+from penstock.call import Attempt, current, leave
 from penstock.errors import CallError, ConfigError
 from penstock.events import AttemptCommitted, AttemptFinished, AttemptStarted
 from penstock.specs import Proceed, Scope
@@ -213,7 +213,9 @@ class Endpoint:
         attempt = Attempt(len(attempts) + 1, call.target, now(), delay=call.retry_delay)  # type: ignore[arg-type]  # set
         attempts.append(attempt)
         call.attempt = attempt
-        current.set(call)
+        outer = current.get()
+        if outer is not call:
+            current.set(call)
         if call.listeners:
             call.emit(AttemptStarted(attempt.started, call, attempt))
         try:
@@ -227,6 +229,9 @@ class Endpoint:
                 kind = "failed" if isinstance(error, Exception) else "cancelled"
                 call.emit(AttemptFinished(attempt.ended, call, attempt, kind))  # type: ignore[arg-type]  # two words
             raise
+        finally:
+            if outer is not call:
+                leave(call, outer)
         attempt.committed = now()
         if reply.outcome is not None and not call.listeners:
             attempt.ended = attempt.committed
