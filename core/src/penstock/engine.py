@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from penstock import spans
 from penstock.call import NEVER, Call, Outcome, Reply, Target, Timeouts, current, leave
-from penstock.errors import CallError, ConfigError, InvalidRequestError
+from penstock.errors import CallError, ConfigError, InvalidRequestError, UsageError
 from penstock.events import CallFinished, CallStarted
+from penstock.exchange import replay
 from penstock.messages import EmbedRequest, ModelsRequest
 from penstock.parts import NOTHING, Parts
+from penstock.responses import ChatResponse
 from penstock.specs import Proceed
 
 if TYPE_CHECKING:
@@ -166,6 +168,8 @@ class Engine:
                 if self._pre:
                     proceed = self._before(call, proceed)
                 reply = await proceed(call)
+                if type(reply) is not Reply or (reply.chunks is not None) != call.request.stream:
+                    reply = await _fitting(reply, call)
             except BaseException as error:
                 self._failed(call, error)
                 raise
@@ -222,8 +226,13 @@ class Engine:
             except Exception as error:
                 _skipped(hook, error)
                 continue
-            if request is not None:
+            if request is None:
+                continue
+            if type(request) is type(call.request) and request.stream == call.request.stream:
                 call.request = request
+            else:
+                # The caller waits for an answer of the kind that was asked for.
+                _skipped(hook, TypeError("a request of another kind"))
         if call.request.model != (call.route or str(call.target)):
             entry = self._entries.get((call.request.model, call.without))
             entry = entry or self._enter(call.request.model, call.without)
@@ -238,8 +247,12 @@ class Engine:
             except Exception as error:
                 _skipped(hook, error)
                 continue
-            if changed is not None:
+            if changed is None:
+                continue
+            if type(changed) is type(response):
                 response = changed
+            else:
+                _skipped(hook, TypeError("a response of another kind"))
         return response
 
     def _finished(self, call: Call, outcome: Outcome) -> None:
@@ -298,6 +311,22 @@ def _seconds(timeout: Any) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
         raise InvalidRequestError(f"timeout must be seconds above zero, not {timeout!r}", param="timeout")
     return float(timeout)
+
+
+async def _fitting(reply: Any, call: Call) -> Reply:
+    """What came back up, as the kind of reply that the caller waits for; raises UsageError."""
+    if not isinstance(reply, Reply):
+        raise UsageError(
+            f"a stage returned {type(reply).__name__} instead of a Reply; did it forget `return`?"
+        )
+    streamed = call.request.stream
+    if (reply.chunks is not None) == streamed:
+        return reply
+    if streamed and isinstance(reply.response, ChatResponse):
+        return replay(reply.response)  # a stage answered by itself; the caller still gets a stream
+    await reply.close()
+    kind = "a live stream" if reply.response is None else type(reply.response).__name__
+    raise UsageError(f"a stage answered a call that is {'' if streamed else 'not '}streamed with {kind}")
 
 
 def _skipped(hook: Any, error: Exception) -> None:

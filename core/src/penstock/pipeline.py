@@ -19,13 +19,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from penstock.call import Attempt, current, leave
-from penstock.errors import CallError, ConfigError
+from penstock.call import Attempt, Reply, current, leave
+from penstock.errors import CallError, ConfigError, UsageError
 from penstock.events import AttemptCommitted, AttemptFinished, AttemptStarted
 from penstock.specs import Proceed, Scope
 
 if TYPE_CHECKING:
-    from penstock.call import Call, Outcome, Reply, Target
+    from penstock.call import Call, Outcome, Target
     from penstock.config import Settings, StageConfig
     from penstock.provider import Provider
     from penstock.specs import Services, Stage, StageSpec
@@ -220,6 +220,10 @@ class Endpoint:
             call.emit(AttemptStarted(attempt.started, call, attempt))
         try:
             reply = await self._provider.send(call)
+            if not isinstance(reply, Reply):
+                raise UsageError(
+                    f"{call.target}: the provider returned {type(reply).__name__} instead of a Reply"
+                )
         except BaseException as error:
             attempt.ended = now()
             attempt.error = error

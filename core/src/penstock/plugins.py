@@ -13,6 +13,7 @@ Rules
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import threading
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("penstock")
 GROUP = "penstock"
+INTERCEPTORS = ("penstock_pre_request", "penstock_post_response")
 S = TypeVar("S", bound=Spec)
 
 
@@ -215,12 +217,28 @@ class Plugins:
     def _register(self, name: str, plugin: Any) -> None:
         self._manager.register(plugin, name=name)
         self._manager.check_pending()
+        self._check_interceptors(name)
         for hook in ("providers", "stages", "transports", "stores", "listeners", "health_checks"):
             for implementation in getattr(self._manager.hook, f"penstock_register_{hook}").get_hookimpls():
                 if implementation.plugin_name == name:
                     for spec in implementation.function():
                         self._add(spec, name)
         self._order.append(name)
+
+    def _check_interceptors(self, name: str) -> None:
+        """Refuse what would never run: nobody awaits a hook, and wrappers belong to chains of pluggy's."""
+        for hook in INTERCEPTORS:
+            for each in getattr(self._manager.hook, hook).get_hookimpls():
+                if each.plugin_name != name:
+                    continue
+                if each.hookwrapper or each.wrapper:
+                    raise ConfigError(
+                        f"plugin {name!r}: {hook} cannot be a wrapper; what goes around a call is a stage"
+                    )
+                if inspect.iscoroutinefunction(each.function):
+                    raise ConfigError(
+                        f"plugin {name!r}: {hook} must be a plain function; what waits is a stage"
+                    )
 
     def _forget(self, name: str) -> None:
         """Undo a registration that failed halfway: of a broken plugin nothing may be used."""
