@@ -127,7 +127,7 @@ def test_no_probe_is_held_while_its_call_queues(make_world: World) -> None:
 def test_a_breaker_that_opens_while_a_call_queues_costs_it_no_quota(make_world: World) -> None:
     here = whole(
         simulated(make_world),
-        {"a": [faults.chain(DOWN, faults.slow_first_token(3.0))]},
+        {"a": [faults.chain(DOWN, faults.slow_first_token(2.5))]},
         breaker={"consecutive_failures": 1, "jitter": 0},
         limiter={"targets": {"one/a": {"concurrency": 1, "rate": "1/min", "burst": 2}}},
         retry={"max_attempts": 1},
@@ -499,3 +499,32 @@ def test_every_decision_is_told_with_its_reason(world: World) -> None:
             value = getattr(event, field, "said")
             assert value or value == "", event
     assert [event.delay > 0 for event in seen(here, RetryScheduled)] == [True] * 3
+
+
+def test_a_target_whose_permits_are_all_stuck_holds_up_no_route(make_world: World) -> None:
+    here = whole(
+        simulated(make_world),
+        {"a": [*[faults.slow_first_token(0.1)] * 10, *[faults.hang()] * 2]},
+        limiter={"targets": {"one/a": {"concurrency": 2}}},
+    )
+    for number in range(10):
+        assert here.chat(f"warm {number}", model="fast").target == A
+    runtime, client = here.runtime, here.client
+
+    async def crowd() -> list[Any]:
+        stuck = [runtime.spawn(client.chat("one/a", "Hello", timeout=50)) for _ in range(2)]
+        await runtime.sleep(1.0)
+        began = runtime.now()
+        answer = await client.chat("fast", "Hello")
+        waited = runtime.now() - began
+        while not all(task.done for task in stuck):
+            await runtime.sleep(1.0)
+        for task in stuck:
+            with pytest.raises(DeadlineExceeded):
+                task.result()
+        return [answer.target, waited]
+
+    # By their usual time the permits should have been back long ago: only waiting shows that they are not.
+    assert here.run(crowd()) == [B, pytest.approx(2.0)]
+    assert [event.reason for event in seen(here, LimiterQueued)] == ["concurrency"]
+    check_settled(here)

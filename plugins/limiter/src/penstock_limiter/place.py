@@ -125,6 +125,8 @@ class LimiterPlace:
         own = call.options.get("limiter") if call.options else None
         if own is not None and own is not True:
             lane, allowed = self._own(own, now)
+        elif call.route is not None and allowed > PEEK_SECONDS:
+            allowed = PEEK_SECONDS  # what `peek` foretold may be wrong; another target need not be
         if self._counts or learnt.counts_tokens or (lane is not self._lane and _counts_tokens(lane)):
             sent, made = self._estimate(call.request, lane)
         if allowed > call.deadline - now:
