@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock import BreakerOpen, ServerError
-from penstock.events import RetryStopped
+from penstock.events import RetryScheduled, RetryStopped
 from penstock_testkit import faults
 
 World = Callable[..., Any]
@@ -82,3 +82,12 @@ def test_calls_that_were_refused_before_they_were_sent_earn_no_retries(world: Wo
         here.chat()
     assert caught.value.tags == ("budget_exhausted",)
     assert [event.reason for event in here.events if isinstance(event, RetryStopped)] == ["denied"]
+
+
+def test_nothing_is_slept_after_the_last_attempt(world: World) -> None:
+    here = world([faults.status(500)] * 9)
+    with pytest.raises(ServerError):
+        here.chat()
+    delays = [event.delay for event in here.events if isinstance(event, RetryScheduled)]
+    assert len(delays) == 2
+    assert here.now() == pytest.approx(sum(delays))
