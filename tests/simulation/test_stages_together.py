@@ -24,6 +24,7 @@ from penstock.events import (
     AttemptFinished,
     AttemptStarted,
     BreakerTransition,
+    HedgeDenied,
     HedgeStarted,
     LimiterCancelled,
     LimiterPaused,
@@ -161,7 +162,6 @@ def test_a_429_pauses_its_target_and_the_calls_after_it_go_elsewhere(world: Worl
     with pytest.raises(RateLimited) as caught:
         here.chat(model="one/a", limiter={"mode": "nowait"})
     assert hint - 1 < (caught.value.retry_after or 0) <= hint * 1.1
-    here.runtime.now()
     check_settled(here)
 
 
@@ -275,6 +275,7 @@ def test_retries_and_hedges_of_a_provider_take_from_one_budget(make_world: World
     here.events.clear()
     assert here.chat(model="fast").target == A
     assert seen(here, HedgeStarted) == []
+    assert [event.reason for event in seen(here, HedgeDenied)] == ["budget"]
 
 
 def test_the_deadline_of_a_call_is_spent_over_all_its_targets(world: World) -> None:
