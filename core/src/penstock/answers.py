@@ -190,6 +190,12 @@ class _Streamed:
     _reply: Reply
     _shape: Any
 
+    def __getattr__(self, name: str) -> Any:
+        # Only what is missing gets here: the two that opening a stream sets.
+        if name in ("_call", "_reply"):
+            raise UsageError("the stream has not been opened: nothing was sent, or no answer came")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @property
     def answer(self) -> Answer:
         """
@@ -220,7 +226,7 @@ class _Streamed:
         return tuple(self._call.attempts)
 
     def _leaked(self) -> bool:
-        reply = getattr(self, "_reply", None)
+        reply = self.__dict__.get("_reply")
         return reply is not None and reply.outcome is None
 
 
@@ -340,7 +346,7 @@ class AsyncStream(_Streamed):
         if self._opening is not None:
             self._opening.close()
             self._opening = None
-        elif hasattr(self, "_reply"):
+        elif "_reply" in self.__dict__:
             outer = current.get()
             current.set(self._call)
             try:

@@ -71,6 +71,7 @@ class Engine:
         self.resolver = self.parts.resolver
         self._timeouts: Timeouts = settings.core.timeouts.limits()
         self._listeners = self.parts.listeners
+        self._redactor = settings.redactor
         self._spans = spans.SpanListener(settings.redactor)
         self._entries: dict[tuple[str, frozenset[str]], Entry] = {}
         order = settings.core.pipeline or ()
@@ -100,7 +101,7 @@ class Engine:
             ConfigError: the provider behind the model cannot be used.
         """
         runtime, timeouts, stream_deadline = self.runtime, self._timeouts, NEVER
-        if request_id is not None and _REQUEST_ID.fullmatch(request_id) is None:
+        if request_id is not None and not _is_request_id(request_id):
             raise InvalidRequestError(
                 "request_id must be 1 to 128 letters, digits, '.', '_' or '-'", param="request_id"
             )
@@ -186,7 +187,9 @@ class Engine:
         The models a provider offers; without a name, those of every provider that can be used.
 
         Raises:
-            CallError: the provider did not answer; without a name, such a provider is left out.
+            CallError: the provider did not answer; without a name, such a provider is left out and the reason
+                is logged.
+            ConfigError: there is no such provider, or it cannot be used.
         """
         if provider is not None:
             return await self._models_of(provider)
@@ -195,10 +198,14 @@ class Engine:
             try:
                 found += await self._models_of(name)
             except (ConfigError, CallError) as error:
-                logger.info("models of %s left out: %s", name, type(error).__name__)
+                wanted = name in self.parts.settings.providers or isinstance(error, CallError)
+                # A provider that nobody configured and that has no key is no news.
+                level = logging.WARNING if wanted else logging.INFO
+                logger.log(level, "models of %s left out: %s", name, self._redactor(str(error)))
         return tuple(found)
 
     async def _models_of(self, provider: str) -> tuple[Model, ...]:
+        self.parts.provider(provider)  # or the name would be taken for an organisation's
         call, proceed = self.new_call(ModelsRequest(model=f"{provider}/*"))
         response = cast("ModelsResponse", (await self.run(call, proceed)).response)
         return tuple(replace(model, provider=provider) for model in response.models)
@@ -305,6 +312,10 @@ class Engine:
                 interrupt = error
         if interrupt is not None:
             raise interrupt
+
+
+def _is_request_id(given: Any) -> bool:
+    return isinstance(given, str) and _REQUEST_ID.fullmatch(given) is not None
 
 
 def _seconds(timeout: Any) -> float:

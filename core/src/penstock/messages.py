@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 if TYPE_CHECKING:
     from pathlib import Path
 
-PYDANTIC = {"hide_input_in_errors": True}
+PYDANTIC = {"hide_input_in_errors": True, "allow_inf_nan": False}
 """How `penstock.requests` lets pydantic check these; a plain dict, so that pydantic is not imported here."""
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 EMPTY: Mapping[str, Any] = MappingProxyType({})

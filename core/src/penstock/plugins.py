@@ -107,8 +107,11 @@ class Plugins:
         self._manager.add_hookspecs(hookspecs)
         self._order: list[str] = []
         self._lock = threading.RLock()
-        for name, plugin in extra:
-            self._register(name, plugin)
+        given: Any
+        for given in extra:
+            if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str)):
+                raise ConfigError("plugins must be pairs (name, module or object)")
+            self._register(*given)
 
     def offered(self) -> tuple[str, ...]:
         """The names of the installed plugins that may be used."""

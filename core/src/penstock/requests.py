@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast, get_args
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from penstock.errors import InvalidRequestError
 from penstock.messages import (
@@ -105,7 +105,9 @@ def _validated(kind: type[R], given: dict[str, Any]) -> R:
 
 def _unknown(name: str, known: Sequence[str] = _CHAT_PARAMETERS) -> InvalidRequestError:
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"did you mean {near[0]!r}? " if near else "this client has no stage of that name. "
+    if name == "stream":
+        return InvalidRequestError("unknown parameter 'stream'; use client.stream(...)", param=name)
     return InvalidRequestError(
         f"unknown parameter {name!r}; {hint}What only the provider knows goes into extra={{{name!r}: ...}}",
         param=name,
@@ -145,33 +147,40 @@ def _plain_message(value: Any) -> Message | None:
     """The usual kind, a dict of role and text, without the cost of naming places."""
     if type(value) is dict and len(value) == 2:
         role, content = value.get("role"), value.get("content")
-        if role in ROLES and type(content) is str:
+        if type(role) is str and role in ROLES and type(content) is str:
             return Message(cast("Role", role), content)
     return None
 
 
 def _message(value: Any, place: str) -> Message:
     if isinstance(value, Message):
+        _role(value.role, place)
         if value.content is None or isinstance(value.content, str):
             return value
         return replace(value, content=_content(value.content, f"{place}.content"))
     if not isinstance(value, Mapping):
         raise _wrong(place, "a Message or a dict with 'role' and 'content'", value)
-    role = value.get("role")
-    if role not in ROLES:
-        known = ", ".join(sorted(ROLES))
-        raise InvalidRequestError(f"{place}.role must be one of {known}, not {role!r}", param="messages")
+    role = _role(value.get("role"), place)
     calls = value.get("tool_calls") or ()
+    if isinstance(calls, Mapping) or not isinstance(calls, Iterable):
+        raise _wrong(f"{place}.tool_calls", "a list", calls)
     if "content" not in value and not calls:
         raise InvalidRequestError(f"{place} has no content", param="messages")
     return Message(
-        role=cast("Role", role),
+        role=role,
         content=_content(value.get("content"), f"{place}.content"),
         name=_optional_text(value.get("name"), f"{place}.name"),
         tool_calls=tuple(_tool_call(call, f"{place}.tool_calls[{i}]") for i, call in enumerate(calls)),
         tool_call_id=_optional_text(value.get("tool_call_id"), f"{place}.tool_call_id"),
         extra={key: item for key, item in value.items() if key not in _MESSAGE_KEYS} or EMPTY,
     )
+
+
+def _role(role: Any, place: str) -> Role:
+    if not isinstance(role, str) or role not in ROLES:
+        known = ", ".join(sorted(ROLES))
+        raise InvalidRequestError(f"{place}.role must be one of {known}, not {role!r}", param="messages")
+    return cast("Role", role)
 
 
 def _content(value: Any, place: str) -> str | tuple[Part, ...] | None:
@@ -214,8 +223,10 @@ def _tool_call(value: Any, place: str) -> ToolCall:
 
 
 def _tool(value: Any, place: str) -> Tool | RawPart:
-    if isinstance(value, (Tool, RawPart)):
+    if isinstance(value, RawPart):
         return value
+    if isinstance(value, Tool):
+        return _checked_tool(value, place)
     if not isinstance(value, Mapping):
         raise _wrong(place, "a Tool or a dict in OpenAI's form", value)
     function = value.get("function") if value.get("type", "function") == "function" else None
@@ -223,12 +234,24 @@ def _tool(value: Any, place: str) -> Tool | RawPart:
         return RawPart(value)
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise _wrong(f"{place}.function", "a dict with 'name' and 'parameters'", function)
-    return Tool(
+    tool = Tool(
         name=function["name"],
         description=function.get("description") or "",
         parameters=function.get("parameters") or EMPTY,
         strict=function.get("strict"),
     )
+    return _checked_tool(tool, f"{place}.function")
+
+
+def _checked_tool(tool: Tool, place: str) -> Tool:
+    name: Any = tool.name
+    if not isinstance(name, str) or not name:
+        raise _wrong(f"{place}.name", "a text that is not empty", name)
+    if not isinstance(tool.description, str):
+        raise _wrong(f"{place}.description", "a text", tool.description)
+    if not isinstance(tool.parameters, Mapping):
+        raise _wrong(f"{place}.parameters", "a JSON Schema", tool.parameters)
+    return tool
 
 
 def _optional_text(value: Any, place: str) -> str | None:
@@ -254,7 +277,11 @@ def schema_of(shape: Any) -> Schema:
 
 
 def _schema_of_type(shape: type[Any]) -> Schema:
-    return Schema(shape.__name__, _adapter(shape).json_schema())
+    try:
+        return Schema(shape.__name__, _adapter(shape).json_schema())
+    except PydanticUserError as error:
+        problem = error.message
+    raise InvalidRequestError(f"schema: {shape.__name__} has no JSON Schema: {problem}", param="schema")
 
 
 _cached_schema: Callable[[Any], Schema] = functools.lru_cache(maxsize=256)(_schema_of_type)
@@ -274,4 +301,7 @@ def parse_output(shape: Any, text: str) -> Any:
             problems = error.errors(include_input=False, include_url=False, include_context=False)
             lines = [f"{'.'.join(map(str, each['loc'])) or 'answer'}: {each['msg']}" for each in problems]
             raise ValueError("; ".join(lines)) from None
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -41,6 +41,8 @@ class Surface(Unpicklable):
         from penstock.plugins import Plugins
 
         self._closed = False
+        if callable(listeners) or not all(map(callable, listeners)):
+            raise ConfigError("listeners must be a list of callables that take one event")
         settings = Settings.load(
             config,
             profile=profile,
@@ -173,7 +175,13 @@ class Surface(Unpicklable):
             name: given.pop(name) for name in ("timeout", "request_id") if name in given
         }
         names = self._engine.parts.stage_names
-        options = {name: given.pop(name) for name in [*given] if name in names} or None
+        options: dict[str, Any] | None = None
+        for name in [*given]:
+            if name in names:
+                value = given.pop(name)
+                if value is not None:  # not given, as with every other parameter
+                    options = options or {}
+                    options[name] = value
         return settings, options
 
     def __del__(self) -> None:
