@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from penstock import BreakerOpen, ServerError
+from penstock import BreakerOpen, ServerError, Slot, StageSpec, hookimpl
+from penstock.config import StageConfig
 from penstock.events import RetryScheduled, RetryStopped
 from penstock_testkit import faults
 
@@ -91,3 +93,24 @@ def test_nothing_is_slept_after_the_last_attempt(world: World) -> None:
     delays = [event.delay for event in here.events if isinstance(event, RetryScheduled)]
     assert len(delays) == 2
     assert here.now() == pytest.approx(sum(delays))
+
+
+class Twice:
+    """A stage that sends the same call a second time, as one that checks answers would."""
+
+    async def __call__(self, call: Any, proceed: Any) -> Any:
+        await proceed(call)
+        return await proceed(call)
+
+
+def test_a_call_that_is_sent_again_from_outside_has_not_waited(world: World) -> None:
+    def penstock_register_stages() -> list[StageSpec]:
+        slot = Slot("call")
+        return [StageSpec(name="twice", config=StageConfig, create=lambda *_: Twice(), slot=slot)]
+
+    plugin = SimpleNamespace(penstock_register_stages=hookimpl(penstock_register_stages))
+    here = world([faults.status(500)], plugins=[("twice", plugin)], pipeline=["twice", "retry"])
+    first, second, third = here.chat().attempts
+    assert first.delay == 0.0
+    assert second.delay > 0.0
+    assert third.delay == 0.0

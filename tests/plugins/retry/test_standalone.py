@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
 
 from penstock.budget import BudgetPolicy, RetryBudget
-from penstock.errors import AuthenticationError, ServerError
+from penstock.errors import AttemptTimeout, AuthenticationError, ServerError
 from penstock.testing import ManualClock
 from penstock_retry import retrying
 
@@ -131,3 +132,40 @@ def test_a_shared_budget_ends_the_repeats_of_everybody() -> None:
 def test_at_least_one_attempt_is_needed() -> None:
     with pytest.raises(ValueError, match="max_attempts must be at least 1"):
         retrying(max_attempts=0)
+
+
+def test_penstock_errors_are_repeated_beside_the_named_exceptions() -> None:
+    assert timed(ManualClock(), on=ValueError)(Flaky(1, ServerError("x")))() == "up"
+    assert timed(ManualClock(), on=(ValueError, KeyError))(Flaky(1, ServerError("x")))() == "up"
+
+
+def test_the_one_repeat_of_a_timeout_is_not_used_up_by_other_failures() -> None:
+    failures = [ServerError("x"), AttemptTimeout("slow", phase="attempt")]
+
+    def work() -> str:
+        if failures:
+            raise failures.pop(0)
+        return "up"
+
+    assert timed(ManualClock())(work)() == "up"
+
+
+def test_a_decorated_coroutine_leaves_nothing_for_the_event_loop_to_clean_up() -> None:
+    left: list[object] = []
+
+    async def work() -> None:
+        flaky = Flaky(1)
+
+        @timed(ManualClock())
+        async def once() -> str:
+            return flaky()
+
+        sys.set_asyncgen_hooks(firstiter=left.append)
+        await once()
+
+    hooks = sys.get_asyncgen_hooks()
+    try:
+        asyncio.run(work())
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+    assert left == []

@@ -54,6 +54,7 @@ class RetryStage:
             raise self._spent(call, policy)
         budget = self._budget(call.target.provider)  # type: ignore[union-attr]  # the target slot has one
         attempts = alike = 0
+        call.retry_delay = 0.0  # a stage further out may send the same call twice
         while True:
             try:
                 reply = await proceed(call)

@@ -85,9 +85,12 @@ class retrying:  # noqa: N801  # used as a decorator, like `contextlib.suppress`
 
             @functools.wraps(function)
             async def repeated_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                async for attempt in self:
+                sleep = self._sleeper()
+                # Not `async for`: returning out of it leaves a generator for the event loop to clean up.
+                for attempt in self._attempts():
                     with attempt:
                         return await function(*args, **kwargs)
+                    await sleep(attempt.wait.delay)  # type: ignore[union-attr]  # it swallowed the error
                 raise AssertionError("unreachable: the last attempt returns or raises")
 
             return cast("Callable[P, T]", repeated_async)
@@ -109,27 +112,32 @@ class retrying:  # noqa: N801  # used as a decorator, like `contextlib.suppress`
             self._sleep(attempt.wait.delay)
 
     async def __aiter__(self) -> AsyncIterator[_Attempt]:
-        sleep = self._async_sleep
-        if sleep is None:
-            import asyncio
-
-            sleep = asyncio.sleep
+        sleep = self._sleeper()
         for attempt in self._attempts():
             yield attempt
             if attempt.wait is None:
                 return
             await sleep(attempt.wait.delay)
 
+    def _sleeper(self) -> Callable[[float], Awaitable[None]]:
+        if self._async_sleep is not None:
+            return self._async_sleep
+        import asyncio
+
+        return asyncio.sleep
+
     def _attempts(self) -> Iterator[_Attempt]:
         started = self._clock()
         if self._budget is not None:
             self._budget.deposit(started)
-        number = 0
+        number = alike = 0
         while True:
             number += 1
-            yield _Attempt(self, number, started + self._timeout)
+            attempt = _Attempt(self, number, alike, started + self._timeout)
+            yield attempt
+            alike = attempt.alike
 
-    def _decide(self, error: BaseException, number: int, deadline: float) -> Wait | Stop:
+    def _decide(self, error: BaseException, number: int, alike: int, deadline: float) -> Wait | Stop:
         if not isinstance(error, Exception) or not self._wanted(error):
             return Stop(None)
         now = self._clock()
@@ -137,7 +145,7 @@ class retrying:  # noqa: N801  # used as a decorator, like `contextlib.suppress`
             error if isinstance(error, PenstockError) else _Plain(error),
             attempts=number,
             total=number,
-            alike=number,
+            alike=alike,
             remaining=deadline - now,
             dice=self._dice(),
         )
@@ -147,7 +155,7 @@ class retrying:  # noqa: N801  # used as a decorator, like `contextlib.suppress`
 
     def _wanted(self, error: Exception) -> bool:
         if isinstance(self._on, (type, tuple)):
-            return isinstance(error, self._on)
+            return isinstance(error, (PenstockError, self._on))
         return self._on(error)
 
 
@@ -165,10 +173,11 @@ class _Plain(Exception):
 class _Attempt:
     """One try of a block: swallows the exception when it will be tried again."""
 
-    def __init__(self, owner: retrying, number: int, deadline: float) -> None:
+    def __init__(self, owner: retrying, number: int, alike: int, deadline: float) -> None:
         self._owner = owner
         self._deadline = deadline
         self.number = number
+        self.alike = alike
         self.wait: Wait | None = None
 
     def __enter__(self) -> _Attempt:
@@ -179,7 +188,8 @@ class _Attempt:
     ) -> bool:
         if error is None:
             return False
-        decision = self._owner._decide(error, self.number, self._deadline)
+        self.alike += getattr(error, "retry_limit", None) is not None
+        decision = self._owner._decide(error, self.number, self.alike, self._deadline)
         if isinstance(decision, Stop):
             return False
         self.wait = decision
