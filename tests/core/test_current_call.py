@@ -12,6 +12,7 @@ import pytest
 from penstock import (
     AsyncClient,
     Call,
+    ChatRequest,
     ChatResponse,
     Choice,
     Chunk,
@@ -23,6 +24,7 @@ from penstock import (
 )
 from penstock.call import Outcome, current
 from penstock.config import Config
+from penstock.runtime import drive
 from penstock_testkit import faults
 
 RESPONSE = ChatResponse(choices=(Choice(text="Hello!", finish_reason="stop"),), usage=Usage(5, 2))
@@ -99,6 +101,16 @@ def test_the_attempt_is_that_of_the_derived_call(make_world: Callable[..., Any],
     world.chat(model="fast")
     assert right(watching)
     assert [number for _, _, number in watching.seen] == [1, 1, 1]
+
+
+def test_an_attempt_outside_of_a_client_leaves_nothing_behind(
+    options: dict[str, Any], watching: Watching
+) -> None:
+    with Client(**options) as client:
+        call, proceed = client._engine.new_call(ChatRequest(model="watching/m", messages=()))
+        drive(proceed(call))
+    assert right(watching)
+    assert current.get() is None
 
 
 def test_many_calls_of_one_loop_keep_apart(options: dict[str, Any], watching: Watching) -> None:

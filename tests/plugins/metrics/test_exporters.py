@@ -171,6 +171,14 @@ def test_metrics_import_the_sdk_only_for_an_exporter() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_prometheus_needs_no_thread(make_world: Callable[..., Any]) -> None:
+    before = threading.active_count()
+    world = make_world(metrics={"exporters": ["prometheus"]})
+    world.chat()
+    assert threading.active_count() == before
+    assert "penstock_attempt_duration_seconds_count" in world.client.listener("metrics").exposition()
+
+
 def test_an_exporter_that_is_not_installed_is_named_when_the_client_is_built(
     make_world: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,9 +13,10 @@ class MetricsConfig(Config):
     """What is measured is always there for `client.metrics()` and Prometheus; where else it is sent."""
 
     enabled: bool = Field(default=True, description="Switch metrics off without removing them.")
-    exporters: tuple[Literal["otlp", "console"], ...] = Field(
-        default=(),
-        description="Send the metrics there as well: a collector (needs the extra `otlp`), or stderr.",
+    exporters: tuple[Literal["prometheus", "otlp", "console"], ...] = Field(
+        default=("prometheus",),
+        description="Who gets the metrics: Prometheus asks for them, which always works; a collector (needs "
+        "the extra `otlp`) and stderr are sent them.",
     )
     interval: Annotated[Seconds, Field(gt=0)] = Field(
         default=60.0, description="How often they are sent; and once more at the end."
@@ -29,3 +30,8 @@ class MetricsConfig(Config):
         ge=1,
         description="How many targets get series of their own; further models are called `other`.",
     )
+
+    @property
+    def pushed(self) -> tuple[str, ...]:
+        """The exporters that are sent the metrics."""
+        return tuple(name for name in dict.fromkeys(self.exporters) if name != "prometheus")

@@ -66,7 +66,7 @@ class Metrics:
         self, config: MetricsConfig, services: Services, wall: Callable[[], float] = time.time
     ) -> None:
         self._runtime = services.runtime
-        self._publisher = Publisher(config, self.collect, services.redactor) if config.exporters else None
+        self._publisher = Publisher(config, self.collect, services.redactor) if config.pushed else None
         self._wall = wall
         self._book = Book(
             max_targets=config.max_targets,

@@ -36,7 +36,7 @@ class Publisher:
 
         self._interval = config.interval
         self._collect = collect
-        self._exporters = {name: make_exporter(name, config, redactor) for name in config.exporters}
+        self._exporters = {name: make_exporter(name, config, redactor) for name in config.pushed}
         self._failed: set[str] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
