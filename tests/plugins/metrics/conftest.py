@@ -79,6 +79,12 @@ class Run:
 
 
 @pytest.fixture
+def series() -> type[Series]:
+    """Reads an exposition."""
+    return Series
+
+
+@pytest.fixture
 def make_run(make_world: Callable[..., Any]) -> Callable[..., Run]:
     """A run with faults in a colour: every stage, every instrument."""
 

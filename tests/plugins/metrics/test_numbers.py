@@ -187,3 +187,21 @@ def test_a_call_that_reached_nobody_has_its_route_as_model(make_world: Callable[
     (summary,) = world.client.metrics().targets
     assert (summary.provider, summary.model, summary.errors) == ("", "fast", 1)
     assert summary.availability == 0.0
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_cost_is_that_of_the_answers(
+    colour: str, make_world: Callable[..., Any], series: Callable[[str], Any]
+) -> None:
+    prices = {"openai/*": {"input": "2/M", "output": "8/M"}}
+    world = make_world(
+        colour, [faults.status(503)], pipeline=["cache", "cost", "retry"], cost={"prices": prices}, metrics={}
+    )
+    answers = [world.chat(text, temperature=0) for text in ("one", "two", "one")]
+    _, stream = world.stream("three")
+    costs = [answer.cost for answer in (*answers, stream.answer)]
+    assert all(cost > 0 for cost in (costs[0], costs[1], costs[3]))
+    assert (answers[2].cached, costs[2]) == (True, 0)
+    exposed = series(world.client.listener("metrics").exposition())
+    assert exposed.sum("penstock_cost_usd_total", source="calculated") == pytest.approx(float(sum(costs)))
+    assert exposed.values("penstock_cost_usd_total", "source") == {"calculated"}
