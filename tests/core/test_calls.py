@@ -293,5 +293,8 @@ def test_a_derived_call_shares_everything_but_its_target(world: World) -> None:
     here.chat()
     call = here.events[0].call
     other = call.towards(("other", "m"))
-    different = {name for name in type(call).__slots__ if getattr(call, name) is not getattr(other, name)}
+    pairs = {name: (getattr(call, name), getattr(other, name)) for name in type(call).__slots__}
+    different = {name for name, (one, two) in pairs.items() if one is not two and one != two}
     assert different == {"target", "attempt"}
+    assert other.attempts is call.attempts
+    assert other.facts is call.facts

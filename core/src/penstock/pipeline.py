@@ -220,7 +220,7 @@ class Endpoint:
             call.emit(AttemptStarted(attempt.started, call, attempt))
         try:
             reply = await self._provider.send(call)
-            if not isinstance(reply, Reply):
+            if type(reply) is not Reply and not isinstance(reply, Reply):
                 raise UsageError(
                     f"{call.target}: the provider returned {type(reply).__name__} instead of a Reply"
                 )

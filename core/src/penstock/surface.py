@@ -171,17 +171,17 @@ class Surface(Unpicklable):
     def _split(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """Take what is not the request's out of the keywords: call settings, options for stages."""
         self._check_open()
-        settings: dict[str, Any] = {
-            name: given.pop(name) for name in ("timeout", "request_id") if name in given
-        }
-        names = self._engine.parts.stage_names
+        settings: dict[str, Any] = {}
         options: dict[str, Any] | None = None
-        for name in [*given]:
-            if name in names:
-                value = given.pop(name)
-                if value is not None:  # not given, as with every other parameter
-                    options = options or {}
-                    options[name] = value
+        if "timeout" in given:
+            settings["timeout"] = given.pop("timeout")
+        if "request_id" in given:
+            settings["request_id"] = given.pop("request_id")
+        names = self._engine.parts.stage_names
+        if not names.isdisjoint(given):
+            said = {name: given.pop(name) for name in names.intersection(given)}
+            # None is "not given", as with every other parameter.
+            options = {name: value for name, value in said.items() if value is not None} or None
         return settings, options
 
     def __del__(self) -> None:
