@@ -26,6 +26,7 @@ def test_ten_thousand_calls_at_once_are_answered_and_leave_no_memory_behind() ->
         "pipeline": ["cache", "retry", "breaker", "limiter"],
         "cache": {"mode": "disabled"},
         "limiter": {"concurrency": 200, "max_len": 20_000, "max_wait": "5m"},
+        "timeouts": {"connect": 60, "pool": 300},  # the machine may be busy with other tests
         "wire": {"limit": 200, "limit_per_host": 200},
     }
 
