@@ -54,7 +54,8 @@ class Stage(Protocol):
     A layer of the pipeline: one coroutine function that knows no colour.
 
     It may change the call, answer without proceeding, proceed more than once, or look at what comes
-    back; it awaits only `proceed(call)`, the reply's stream and `call.runtime`.
+    back; it awaits only `proceed(call)`, the reply's stream and `call.runtime`. A streamed call may be
+    answered with a finished response: it is played as a stream.
     Optional, found by name:
 
     - `bind(scope) -> Stage | None`, called once for each place of the pipeline; None: absent there.
@@ -63,7 +64,8 @@ class Stage(Protocol):
       right now, without side effects; lets a route skip a target without an attempt.
     - `claims(name) -> bool`: the name is a route of this stage, which will choose the target; then also
       `targets(name) -> Sequence[Target]`, those it may choose, in the order they are preferred.
-    - `async start()`, `async close()`.
+    - `async start()`, before the first call, and again should a start have failed; `async close()`. A stage
+      that starts needs `bind` if targets or routes may have values of their own.
     """
 
     async def __call__(self, call: Call, proceed: Proceed) -> Reply: ...
