@@ -61,6 +61,22 @@ def test_models_lists_what_a_provider_offers(run: Run, upstream: Upstream) -> No
     ]
 
 
+def test_models_shows_prices_where_the_cost_stage_knows_them(
+    run: Run, upstream: Upstream, surroundings: Path
+) -> None:
+    upstream(models=["priced-model", "other-model"])
+    (surroundings / "penstock.toml").write_text(
+        '[cost]\nlocal = []\n[cost.prices."openai/priced-*"]\ninput = "2.50/M"\noutput = "10/M"\n',
+        encoding="utf-8",
+    )
+    listed = {each["id"]: each["usd_per_million"] for each in json.loads(run("models", "--json").stdout)}
+    assert {name: float(price) for name, price in listed["priced-model"].items()} == {
+        "input": 2.5,
+        "output": 10,
+    }
+    assert "2.5, 10" in run("models").stdout
+
+
 def test_models_of_a_provider_that_fails_is_exit_code_1(run: Run, upstream: Upstream) -> None:
     upstream([faults.status(401)] * 2)
     result = run("models", "openai")
