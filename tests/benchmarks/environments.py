@@ -62,7 +62,8 @@ ENVIRONMENTS = (
     Environment("langchain-openai", ("langchain-openai",)),
     Environment("pydantic-ai", ("pydantic-ai-slim[openai]",)),
     Environment("litellm", ("litellm",)),
-    Environment("litellm-proxy", ("litellm[proxy]",)),  # without its proxy, its cache does not import
+    # LiteLLM's cache imports its proxy, and that a soundfile with its library inside.
+    Environment("litellm-proxy", ("litellm[proxy]", "soundfile<0.14")),
 )
 
 
@@ -94,7 +95,8 @@ def _install(environment: Environment) -> str | None:
     if environment.own:
         wanted = [*(str(ROOT / folder) for folder in wanted), "-c", str(ROOT / "constraints.txt")]
     python = str(environment.python)
-    uv = [sys.executable, str(ROOT / "tools" / "uv.py"), "pip", "install", "--quiet", "--python", python]
+    uv = [sys.executable, str(ROOT / "tools" / "uv.py"), "pip", "install", "--quiet"]
+    uv += ["--python", python, "--compile-bytecode"]  # as pip does
     if environment.own:
         uv += ["--no-cache", "--no-sources"]  # the version stays, the sources do not; wheels, not links
     # Where there is no uv, pip does the same work.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from environments import ENVIRONMENTS
 from modes import Mode
 
 HERE = Path(__file__).parent
+ENVIRON = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Programs keep their bytecode, so candidates do too."""
 PYTHON = {environment.name: str(environment.python) for environment in ENVIRONMENTS}
 
 
@@ -27,6 +30,7 @@ class Upstream:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=ENVIRON,
         )
         assert self._process.stdout is not None
         self.address = self._process.stdout.readline().strip()
@@ -67,6 +71,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env=ENVIRON,
         )
 
     def answer(self) -> dict[str, Any]:
@@ -123,7 +128,7 @@ def measure(
             if name not in counts:
                 continue
             spent = sum(done["wall"] for done in taken[name])
-            if number and spent > 4 * rounds * seconds:
+            if number and spent > 2 * rounds * seconds:
                 continue
             before = upstream.told()["requests"]
             done = worker.ask("round", counts[name])
@@ -167,7 +172,7 @@ def fresh(
                 candidate.name,
                 upstream.address,
             ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRON)
             if done.returncode == 0 and number >= warm:  # the first writes bytecode and fills caches
                 taken[candidate.name].append(json.loads(done.stdout.splitlines()[-1]))
     return {
@@ -180,7 +185,7 @@ def fresh(
 def inside(*arguments: str) -> Any:
     """What `inside.py` finds out, in Penstock's own environment."""
     command = [PYTHON["penstock"], str(HERE / "inside.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRON)
     if done.returncode:
         print(done.stderr, file=sys.stderr)
         return {}

@@ -74,6 +74,26 @@ class LiteLLM:
 
         return stream
 
+    def close(self) -> None:
+        """Clients stay in its own cache; ours for answers goes."""
+        litellm.cache = None
+
+
+class LiteLLMRouter(LiteLLM):
+    """
+    `litellm.Router` with one deployment: what has retries, cooldowns and routing.
+
+    Only this one is asked for hits: the cache needs packages that LiteLLM alone does not require.
+    """
+
+    def functions(self, mode: Mode) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        given = {"model": f"openai/{MODEL}", "api_key": KEY, "api_base": f"{self._address}/{mode.path}/v1"}
+        router = litellm.Router(model_list=[{"model_name": "fast", "litellm_params": given}])
+        return (
+            lambda **more: router.completion(model="fast", temperature=0, **more),
+            lambda **more: router.acompletion(model="fast", temperature=0, **more),
+        )
+
     def hit(self, mode: Mode) -> Callable[[], None]:
         litellm.cache = Cache()
         completion, _ = self.functions(mode)
@@ -93,19 +113,3 @@ class LiteLLM:
     def replay(self, mode: Mode) -> Callable[[], None]:
         litellm.cache = Cache()
         return self.stream(mode, messages(prompt()))
-
-    def close(self) -> None:
-        """Clients stay in its own cache; ours for answers goes."""
-        litellm.cache = None
-
-
-class LiteLLMRouter(LiteLLM):
-    """`litellm.Router` with one deployment: what has retries, cooldowns and routing."""
-
-    def functions(self, mode: Mode) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        given = {"model": f"openai/{MODEL}", "api_key": KEY, "api_base": f"{self._address}/{mode.path}/v1"}
-        router = litellm.Router(model_list=[{"model_name": "fast", "litellm_params": given}])
-        return (
-            lambda **more: router.completion(model="fast", temperature=0, **more),
-            lambda **more: router.acompletion(model="fast", temperature=0, **more),
-        )
