@@ -169,7 +169,7 @@ def measure(count: int, rounds: int) -> dict[str, float]:
 def cached_bytes(entries: int = 10_000) -> int:
     """Resident bytes that so many cached answers of 1 KB take."""
     config = {"pipeline": ["cache"], "cache": {"max_entries": entries, "ttl": 3600}}
-    given = {"config": config, "environ": {}, "plugins": [("instant", plugin(Telling))]}
+    given: dict[str, Any] = {"config": config, "environ": {}, "plugins": [("instant", plugin(Telling))]}
     with Client(**given) as client:
         for number in itertools.count():
             if number == 100:  # everything is imported and allocated by then
@@ -179,8 +179,9 @@ def cached_bytes(entries: int = 10_000) -> int:
                 break
             client.chat(TARGET, messages(), temperature=0)
         gc.collect()
-        held = client.stage("cache").stats()
-        print(held, file=sys.stderr)
+        held = client.stage("cache").stats().entries
+        if held != entries:
+            raise ValueError(f"{held} answers are held, not {entries}")
         return resident() - before
 
 

@@ -50,7 +50,7 @@ def _answer(status: str, payload: Any, headers: str = "") -> bytes:
 
 
 def _plain() -> bytes:
-    message = {"role": "assistant", "content": TEXT, "refusal": None, "annotations": []}
+    message: dict[str, Any] = {"role": "assistant", "content": TEXT, "refusal": None, "annotations": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     payload = {"id": "chatcmpl-0123456789", "object": "chat.completion", **HEAD, "choices": [choice]}
     return _answer("200 OK", {**payload, "usage": USAGE, "service_tier": "default"})
@@ -185,8 +185,9 @@ async def load(address: str, seconds: float = 1.0, connections: int = 64) -> Non
     begun = time.perf_counter()
     callers = [Caller(len(_plain()), begun + seconds) for _ in range(connections)]
     loop = asyncio.get_running_loop()
-    for caller in callers:
-        await loop.create_connection(lambda caller=caller: caller, host, int(port))
+    left = iter(callers)
+    for _ in callers:
+        await loop.create_connection(lambda: next(left), host, int(port))
     await asyncio.sleep(begun + seconds - time.perf_counter())
     print(
         json.dumps(
