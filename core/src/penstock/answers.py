@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from penstock.call import Call, Reply
     from penstock.responses import Chunk, Response
 
-T = TypeVar("T")
+N = TypeVar("N", int, "Decimal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +171,9 @@ def joined(parts: list[Embeddings]) -> Embeddings:
     )
 
 
-def _total(values: Sequence[T | None]) -> T | None:
+def _total(values: Sequence[N | None]) -> N | None:
     known = [value for value in values if value is not None]
-    return sum(known[1:], start=known[0]) if known and len(known) == len(values) else None  # type: ignore[call-overload]  # numbers of one kind
+    return sum(known[1:], start=known[0]) if known and len(known) == len(values) else None
 
 
 def _answered_by(call: Call) -> Target:
@@ -355,8 +355,9 @@ class AsyncStream(_Streamed):
                 leave(self._call, outer)
 
     def __del__(self) -> None:
-        if getattr(self, "_opening", None) is not None:
-            self._opening.close()  # type: ignore[union-attr]  # never awaited: nothing was sent
+        opening = getattr(self, "_opening", None)
+        if opening is not None:
+            opening.close()  # never awaited: nothing was sent
         elif self._leaked():
             self._drop()
             warnings.warn(

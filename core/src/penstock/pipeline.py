@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from penstock.call import Attempt, Reply, current, leave
 from penstock.errors import CallError, ConfigError, UsageError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from penstock.provider import Provider
     from penstock.specs import Services, Stage, StageSpec
 
+Kind: TypeAlias = Literal["failed", "cancelled"]
 SLOTS = ("call", "target", "attempt")
 
 
@@ -230,8 +231,8 @@ class Endpoint:
             if isinstance(error, CallError):
                 error.target = call.target
             if call.listeners:
-                kind = "failed" if isinstance(error, Exception) else "cancelled"
-                call.emit(AttemptFinished(attempt.ended, call, attempt, kind))  # type: ignore[arg-type]  # two words
+                kind: Kind = "failed" if isinstance(error, Exception) else "cancelled"
+                call.emit(AttemptFinished(attempt.ended, call, attempt, kind))
             raise
         finally:
             if outer is not call:

@@ -66,7 +66,7 @@ def read_short_names(
                 value = mark.convert(text)
                 if value is None:
                     continue
-                node = grow(value, lambda _, origin=origin: origin, where)  # type: ignore[misc]
+                node = grow(value, lambda _, origin=origin: origin, where)  # type: ignore[misc]  # bound now: the loop goes on
         tree = merge(tree, plant(node))
     return find(tree, path)
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from penstock.errors import ConfigError, MissingCredentialError
 from penstock_huggingface.config import Api, HuggingFaceConfig
+from penstock_wire.credentials import checked_headers, usable_key
 from penstock_wire.openai import Quirks
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 ROUTER_URL = "https://router.huggingface.co/v1"
 _ROUTER_HOST = "router.huggingface.co"
-_header_name = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch
-_visible = re.compile(r"[!-~]*").fullmatch
 
 
 def create(config: HuggingFaceConfig, services: Services) -> Codec | Provider:
@@ -94,29 +93,12 @@ def _versioned(base_url: str) -> str:
 def _headers(config: HuggingFaceConfig, services: Services) -> dict[str, str]:
     name = services.name
     headers: dict[str, str] = {}
-    key = config.api_key.get_secret_value().strip() if config.api_key is not None else ""
+    key = usable_key(config.api_key, name, services.redactor)
     if key:
-        # No cause and no value: either could show the key.
-        if _visible(key) is None:
-            raise ConfigError(
-                f"provider {name!r}: the key ([providers.{name}] api_key) holds a space, a control character "
-                "or a character outside ASCII; was it pasted with something else?"
-            )
-        services.redactor.add(key)
         headers["authorization"] = f"Bearer {key}"
     if config.bill_to:
         headers["x-hf-bill-to"] = config.bill_to
-    for header, value in config.headers.items():
-        headers[header.lower()] = value.get_secret_value().strip()
-    for header, text in headers.items():
-        if _header_name(header) is None:
-            raise ConfigError(f"provider {name!r}: {header!r} is no name for a header")
-        if _visible(text.replace(" ", "")) is None:
-            raise ConfigError(
-                f"provider {name!r}: the value of the header {header!r} holds a control character "
-                "or a character outside ASCII"
-            )
-    return headers
+    return checked_headers(headers, config.headers, name)
 
 
 def _check_url(base_url: str, name: str) -> None:

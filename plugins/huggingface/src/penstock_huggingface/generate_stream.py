@@ -15,14 +15,14 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import ProviderError, StreamInterrupted
 from penstock.responses import Chunk, chunks_of
 from penstock_huggingface.faults import refined
 from penstock_huggingface.generate_response import extra_of, finish_reason, usage_of
-from penstock_wire.errors import embedded_error, malformed, upstream_id
+from penstock_wire.errors import embedded_error, malformed, raise_after, upstream_id
 from penstock_wire.faults import carries_error
 from penstock_wire.jsonbytes import loads
 from penstock_wire.openai.think import ThinkSplitter
@@ -215,17 +215,10 @@ class GenerateStreamDecoder:
         self.complete = self.ended = True
         chunks.extend(chunks_of(response))
 
-    def _fail(self, chunks: list[Chunk], error: ProviderError) -> Iterator[Chunk]:
+    def _fail(self, chunks: list[Chunk], error: ProviderError) -> Iterable[Chunk]:
         """Raise now, or after what came before the error."""
         self.ended = True
-        if not chunks:
-            raise error
-        return _then_raise(chunks, error)
+        return raise_after(chunks, error)
 
     def _malformed(self, reason: str, text: str) -> ProviderError:
         return malformed(reason, text, self._head, who=self._who, redact=self._redact)
-
-
-def _then_raise(chunks: list[Chunk], error: ProviderError) -> Iterator[Chunk]:
-    yield from chunks
-    raise error

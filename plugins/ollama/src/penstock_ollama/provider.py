@@ -12,13 +12,12 @@ Rules
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.call import Reply
-from penstock.errors import ConfigError, InvalidRequestError
+from penstock.errors import InvalidRequestError
 from penstock.exchange import CodecProvider
 from penstock.messages import ChatRequest, Image
 from penstock.redaction import Unpicklable
@@ -30,6 +29,7 @@ from penstock_ollama.catalogue import Catalogue
 from penstock_ollama.codec import OllamaCodec
 from penstock_ollama.request import Defaults, option
 from penstock_ollama.server import OllamaServer
+from penstock_wire.credentials import checked_headers, usable_key
 
 if TYPE_CHECKING:
     from penstock.call import Call
@@ -307,27 +307,7 @@ def _headers(config: OllamaConfig, services: Services) -> dict[str, str]:
     """The credential and further headers, checked; no message quotes a value, it could be the key."""
     name = services.name
     headers: dict[str, str] = {}
-    key = config.api_key.get_secret_value().strip() if config.api_key is not None else ""
+    key = usable_key(config.api_key, name, services.redactor)
     if key:
-        if not _is_visible(key):
-            raise ConfigError(
-                f"provider {name!r}: the key ([providers.{name}] api_key) holds a space, a control character "
-                "or a character outside ASCII; was it pasted with something else?"
-            )
-        services.redactor.add(key)
         headers["authorization"] = f"Bearer {key}"
-    for header, value in config.headers.items():
-        headers[header.lower()] = value.get_secret_value().strip()
-    for header, text in headers.items():
-        if re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+", header) is None:
-            raise ConfigError(f"provider {name!r}: {header!r} is no name for a header")
-        if not _is_visible(text.replace(" ", "")):
-            raise ConfigError(
-                f"provider {name!r}: the value of the header {header!r} holds a control character "
-                "or a character outside ASCII"
-            )
-    return headers
-
-
-def _is_visible(text: str) -> bool:
-    return all("!" <= character <= "~" for character in text)
+    return checked_headers(headers, config.headers, name)

@@ -10,13 +10,13 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import ProviderError, StreamInterrupted
 from penstock.responses import Chunk, ToolCallDelta
 from penstock_ollama.response import ToolCalls, extra_of, finish_reason, message_of, text_of, usage_of
-from penstock_wire.errors import embedded_error, malformed, upstream_id
+from penstock_wire.errors import embedded_error, malformed, raise_after, upstream_id
 from penstock_wire.faults import carries_error
 from penstock_wire.jsonbytes import loads
 from penstock_wire.ndjson import MAX_LINE_BYTES, NDJSONDecoder
@@ -165,17 +165,10 @@ class OllamaStreamDecoder:
         chunk.text = text
         chunk.reasoning += reasoning
 
-    def _fail(self, chunks: list[Chunk], error: ProviderError) -> Iterator[Chunk]:
+    def _fail(self, chunks: list[Chunk], error: ProviderError) -> Iterable[Chunk]:
         """Raise now, or after what came before the error."""
         self.ended = True
-        if not chunks:
-            raise error
-        return _then_raise(chunks, error)
+        return raise_after(chunks, error)
 
     def _malformed(self, reason: str, line: str) -> ProviderError:
         return malformed(reason, line, self._head, who=self._who, redact=self._redact)
-
-
-def _then_raise(chunks: list[Chunk], error: ProviderError) -> Iterator[Chunk]:
-    yield from chunks
-    raise error

@@ -8,12 +8,12 @@ a URL that could hold one.
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from penstock.errors import ConfigError, MissingCredentialError
 from penstock_openai.presets import Preset, preset_for
+from penstock_wire.credentials import checked_headers, usable_key
 from penstock_wire.openai import OpenAIDialect, ResponsesDialect
 
 if TYPE_CHECKING:
@@ -65,36 +65,14 @@ def create(config: OpenAIConfig, services: Services) -> OpenAIDialect:
 
 def _headers(config: OpenAIConfig, preset: Preset, name: str, services: Services) -> dict[str, str]:
     headers: dict[str, str] = {}
-    key = config.api_key.get_secret_value().strip() if config.api_key is not None else ""
+    key = usable_key(config.api_key, name, services.redactor)
     if key:
-        # No cause and no value: either could show the key.
-        if not _is_visible(key):
-            raise ConfigError(
-                f"provider {name!r}: the key ([providers.{name}] api_key) holds a space, a control character "
-                "or a character outside ASCII; was it pasted with something else?"
-            )
-        services.redactor.add(key)
         headers[_key_header(preset)] = key if preset.key_header else f"Bearer {key}"
     if config.organization:
         headers["openai-organization"] = config.organization
     if config.project:
         headers["openai-project"] = config.project
-    for header, value in config.headers.items():
-        headers[header.lower()] = value.get_secret_value().strip()
-    for header, text in headers.items():
-        if re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+", header) is None:
-            raise ConfigError(f"provider {name!r}: {header!r} is no name for a header")
-        if not _is_visible(text.replace(" ", "")):
-            raise ConfigError(
-                f"provider {name!r}: the value of the header {header!r} holds a control character "
-                "or a character outside ASCII"
-            )
-    return headers
-
-
-def _is_visible(text: str) -> bool:
-    """Whether every character is a visible one of ASCII."""
-    return all("!" <= character <= "~" for character in text)
+    return checked_headers(headers, config.headers, name)
 
 
 def _key_header(preset: Preset) -> str:

@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import InvalidRequestError, MalformedResponse, ProviderError
@@ -21,6 +21,7 @@ from penstock_wire.jsonbytes import loads_bytes
 
 if TYPE_CHECKING:
     from penstock.http import HttpHead, HttpResponse
+    from penstock.responses import Chunk
 
 EXCERPT = 200
 """Characters of a server's words that an error message carries."""
@@ -139,3 +140,15 @@ def _make(
     if issubclass(kind, InvalidRequestError):
         details["param"] = excerpt(fault.param, redact) if fault.param else None
     return kind(message, **details)
+
+
+def raise_after(chunks: list[Chunk], error: ProviderError) -> Iterable[Chunk]:
+    """For stream decoders: raise now, or after the chunks that came before the error."""
+    if not chunks:
+        raise error
+    return _then_raise(chunks, error)
+
+
+def _then_raise(chunks: list[Chunk], error: ProviderError) -> Iterator[Chunk]:
+    yield from chunks
+    raise error

@@ -12,12 +12,12 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import ProviderError, StreamInterrupted
 from penstock.responses import Chunk, chunks_of
-from penstock_wire.errors import embedded_error, malformed, upstream_id
+from penstock_wire.errors import embedded_error, malformed, raise_after, upstream_id
 from penstock_wire.faults import carries_error
 from penstock_wire.jsonbytes import loads, loads_first
 from penstock_wire.sse import MAX_EVENT_BYTES, SSEDecoder
@@ -153,12 +153,10 @@ class FramedDecoder:
     def _flush(self, chunks: list[Chunk]) -> None:
         """Add what was held back; the stream is over."""
 
-    def _fail(self, chunks: list[Chunk], error: ProviderError) -> Iterator[Chunk]:
+    def _fail(self, chunks: list[Chunk], error: ProviderError) -> Iterable[Chunk]:
         """Raise now, or after what came before the error."""
         self._failed = self.ended = True
-        if not chunks:
-            raise error
-        return _then_raise(chunks, error)
+        return raise_after(chunks, error)
 
     def _recognise(self, data: bytes) -> bytes:
         """Tell framing from a document by the first byte that is not white space."""
@@ -210,8 +208,3 @@ class FramedDecoder:
 
     def _malformed(self, reason: str, text: str) -> ProviderError:
         return malformed(reason, text, self._head, who=self._who, redact=self._redact)
-
-
-def _then_raise(chunks: list[Chunk], error: ProviderError) -> Iterator[Chunk]:
-    yield from chunks
-    raise error
