@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from penstock.call import Attempt, Outcome, Target, current, leave
 from penstock.errors import OutputValidationError, UsageError
 from penstock.messages import Message, ToolCall
+from penstock.quick import quick
 from penstock.responses import ChatResponse, EmbedResponse, FinishReason, Usage
 from penstock.runtime import drive
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 N = TypeVar("N", int, "Decimal")
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """

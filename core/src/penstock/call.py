@@ -18,6 +18,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
+from penstock.quick import quick
+
 if TYPE_CHECKING:
     from penstock.events import Event, Listener
     from penstock.http import HttpHead
@@ -238,6 +240,7 @@ def tell(listeners: tuple[Listener, ...], event: Event) -> None:
             logger.error("listener %r raised %s; skipped", listener, type(error).__name__)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """

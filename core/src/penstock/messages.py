@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
+from penstock.quick import quick
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -103,6 +105,7 @@ class RawPart:
 Part: TypeAlias = Text | Image | RawPart
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """
@@ -145,6 +148,7 @@ class Tool:
     strict: bool | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Message:
     """

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from penstock.messages import EMPTY, ToolCall
+from penstock.quick import quick
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Usage:
     """
@@ -101,6 +103,7 @@ class Chunk:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Choice:
     """
@@ -120,6 +123,7 @@ class Choice:
     extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
     """

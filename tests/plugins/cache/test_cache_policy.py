@@ -146,6 +146,16 @@ def test_short_answers_and_passing_questions_live_shorter() -> None:
     assert ttl("yes") == 225.0
     for question in ("What is the weather like?", "Wie ist das Wetter heute?", "Latest news?", "今天天气"):
         assert ttl(question=question) == 30.0
+    for question in ("What's up, (today)?", "“Now”…", "Who won this week?", "Qu'y a-t-il aujourd'hui ?"):
+        assert ttl(question=question) == 30.0
+    for question in ("Is this a week?", "What does knowledge weigh?", "A snow_now_cat", "Do it this way."):
+        assert ttl(question=question) == 900.0
+
+
+def test_of_a_long_question_both_ends_are_looked_at() -> None:
+    book = "tide " * 10_000
+    assert ttl(question=f"What of it is true now? {book}") == ttl(question=f"{book}. And today?") == 30.0
+    assert ttl(question=f"Sum it up: {book}now {book}") == 900.0
 
 
 def test_vectors_live_longest_and_tool_calls_shortest() -> None:

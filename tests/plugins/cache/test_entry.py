@@ -33,6 +33,7 @@ from penstock_cache.entry import (
     record,
     revive,
 )
+from penstock_cache.key import SCHEMA
 
 TARGET = Target("openai", "gpt-4o")
 TEXT = st.text(max_size=8) | st.sampled_from(["\ud800", "é\n", "a" * 2000])
@@ -140,7 +141,7 @@ def test_pieces_of_text_are_kept_as_bare_strings() -> None:
 def test_long_answers_are_compressed_and_short_ones_are_not() -> None:
     short = encode(Entry(0.0, 1.0, TARGET, ChatResponse((Choice("a" * 100),))))
     long = encode(Entry(0.0, 1.0, TARGET, ChatResponse((Choice("a" * 4000),))))
-    assert json.loads(short)[0] == 1
+    assert json.loads(short)[0] == SCHEMA
     assert len(long) < 300
     assert json.loads(zlib.decompress(long[1:]))[3:5] == list(TARGET)
 
@@ -179,9 +180,9 @@ GOOD = encode(Entry(0.0, 1.0, TARGET, ChatResponse((Choice("a"),))))
         b"Z" + GOOD,
         b"V" + GOOD,
         GOOD[:-1],
-        GOOD.replace(b"[1,", b"[99,", 1),
+        GOOD.replace(b"[%d," % SCHEMA, b"[99,", 1),
         GOOD[:-1] + b',["a",["too","few"]]]',
-        b'V[1,0,1,"p","m","f",[[3],"m",null,null]]\nshort',
+        b'V[%d,0,1,"p","m","f",[[3],"m",null,null]]\nshort' % SCHEMA,
     ],
 )
 def test_whatever_else_the_store_gives_back_is_no_entry(data: bytes) -> None:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from penstock.events.calls import CallEvent
+from penstock.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CacheLookup(CallEvent):
     """
@@ -29,6 +31,7 @@ class CacheLookup(CallEvent):
     age: float | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CacheStored(CallEvent):
     """

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from penstock.quick import quick
+
 if TYPE_CHECKING:
     from penstock.call import Attempt, Call, Outcome
 
@@ -29,11 +31,13 @@ class CallEvent(Event):
     call: Call
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CallStarted(CallEvent):
     """A logical call entered the pipeline."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CallFinished(CallEvent):
     """
@@ -46,6 +50,7 @@ class CallFinished(CallEvent):
     outcome: Outcome
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AttemptStarted(CallEvent):
     """A request is about to be sent."""
@@ -60,6 +65,7 @@ class AttemptCommitted(CallEvent):
     attempt: Attempt
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(CallEvent):
     """

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from penstock.events.calls import CallEvent
+from penstock.quick import quick
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from penstock.responses import Usage
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CostRecorded(CallEvent):
     """

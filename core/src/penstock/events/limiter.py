@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from penstock.events.calls import CallEvent, Event
+from penstock.quick import quick
 
 if TYPE_CHECKING:
     from penstock.errors import CallError
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class LimiterAdmitted(CallEvent):
     """

@@ -153,9 +153,9 @@ def encode(entry: Entry) -> bytes:
         if isinstance(answer, EmbedResponse):
             return _pack_vectors(head, answer)
         if entry.log is None:
-            text = _encode((*head, _RESPONSE(answer)))
+            text = _encode((*head, _flat(answer)))
         else:
-            text = _encode((*head, _RESPONSE(answer), entry.log))
+            text = _encode((*head, _flat(answer), entry.log))
         data = text.encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError, OverflowError, struct.error):
         raise Unstorable(f"a {type(answer).__name__} holds what an entry cannot") from None
@@ -228,6 +228,25 @@ _RESPONSE, _response_at = _getter(ChatResponse)
 _CHOICE, _choice_at = _getter(Choice)
 _CALL, _call_at = _getter(ToolCall)
 _EMBEDDED, _embedded_at = _getter(EmbedResponse)
+
+
+def _flat(answer: ChatResponse) -> list[Any]:
+    """An answer as lists, as far as that is cheaper than to have the encoder ask for each object."""
+    values = list(_RESPONSE(answer))
+    values[_response_at["choices"]] = [_flat_choice(choice) for choice in answer.choices]
+    if answer.usage is not None:
+        values[_response_at["usage"]] = _USED(answer.usage)
+    if not answer.extra:
+        values[_response_at["extra"]] = None
+    return values
+
+
+def _flat_choice(choice: Choice) -> Any:
+    if choice.extra:
+        return choice
+    values = list(_CHOICE(choice))
+    values[_choice_at["extra"]] = None
+    return values
 
 
 def _at_rest(value: Any) -> Any:

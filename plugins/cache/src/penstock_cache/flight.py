@@ -28,6 +28,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from penstock.quick import quick
+
 if TYPE_CHECKING:
     from penstock_cache.entry import LogEvent
 
@@ -42,6 +44,7 @@ class Signal(Protocol):
     def set(self) -> None: ...
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Landing:
     """

@@ -61,7 +61,7 @@ class MemoryStore:
             self._held[key] = _Held(value, expires, names)
             self._bytes += size
             while len(self._held) > self._max_entries or self._bytes > self._max_bytes:
-                self._drop(next(iter(self._held)))
+                self._bytes -= len(self._held.popitem(last=False)[1].value) + ENTRY_BYTES
                 self._evictions += 1
 
     async def delete(self, pattern: str) -> int:

@@ -165,10 +165,6 @@ class CachePlace:
         result = "error" if trip.why == "store" else "miss"
         self._told(call, trip.key, "misses", result, trip.why, None)
         generation = cache.generation
-
-        async def keep(outcome: Outcome, log: list[LogEvent] | None) -> None:
-            await self._keep(trip, outcome.response, log, generation)
-
         try:
             reply = await trip.proceed(call)
         except BaseException as error:
@@ -180,10 +176,14 @@ class CachePlace:
             raise
         if reply.chunks is None:
             try:
-                await keep(reply.outcome or Outcome("ok", reply.response), None)
+                await self._keep(trip, reply.response, None, generation)
             finally:
                 cache.flights.land(flight, Landing("answer", reply.response, source=call))
             return reply
+
+        async def keep(outcome: Outcome, log: list[LogEvent] | None) -> None:
+            await self._keep(trip, outcome.response, log, generation)
+
         upstream = Upstream(call, flight, reply, keep=keep, land=cache.flights.land, jobs=cache.jobs)
         reader = LeadReader(call, flight, upstream)
         if flight.opened(upstream):
@@ -276,7 +276,8 @@ class CachePlace:
             if call.listeners:
                 call.emit(CacheNotStored(call.runtime.now(), call, key, reason))
             return
-        names = self._names if str(target) in self._names else (*self._names, str(target))
+        asked = str(target)
+        names = self._names if asked in self._names else (*self._names, asked)
         try:
             await cache.store.set(key, data, expires=now + ttl + self._stale, names=names)
         except Exception as error:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,7 @@ class Tally:
     __slots__ = ("_counts", "_lock")
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
+        self._counts = dict.fromkeys((field.name for field in fields(CacheStats)), 0)
         self._lock = threading.Lock()
 
     def add(self, name: str) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from penstock.call import Call, Target
+from penstock.quick import quick
 
 if TYPE_CHECKING:
     from penstock.specs import Proceed
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 FREE = Decimal(0)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Trip:
     """
