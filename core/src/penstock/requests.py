@@ -44,10 +44,12 @@ R = TypeVar("R", ChatRequest, EmbedRequest)
 _adapter: Callable[[Any], TypeAdapter[Any]] = functools.lru_cache(maxsize=256)(TypeAdapter)
 
 
-@functools.cache
-def _validator(kind: Any) -> Callable[[dict[str, Any]], Any]:
+def _quick_validator(kind: Any) -> Callable[[dict[str, Any]], Any]:
     """What checks a request; the adapter's own method would cost a quarter more."""
     return _adapter(kind).validator.validate_python
+
+
+_validator: Callable[[Any], Callable[[dict[str, Any]], Any]] = functools.cache(_quick_validator)
 
 
 def chat_request(model: str, messages: Any, parameters: Mapping[str, Any], *, stream: bool) -> ChatRequest:

@@ -8,12 +8,15 @@ Rules
 2. What is read is equal to what was written. A value that cannot be written like that has no entry.
 3. An answer that was streamed is kept as its events, if they add up to it: pieces of plain text as bare
    strings.
+4. A store in this process's memory may be given a short answer as it is (`at_hand`): answers are frozen, and
+   writing and reading one takes longer than all else the cache does.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -37,6 +40,11 @@ from penstock_cache.key import SCHEMA
 
 COMPRESS_ABOVE = 1024
 """Bytes of JSON from which an entry is compressed."""
+
+AT_HAND_CHARACTERS = 1024
+"""Characters of text up to which an answer is kept as it is; a longer one is worth compressing."""
+_AT_HAND_BYTES = 600
+"""Bytes of the objects of a short answer without its text; measured on CPython 3.11, rounded up."""
 
 LogEvent: TypeAlias = str | Sequence[Any]
 """One event of a stream at rest: its text, or when there is more to it, all its fields."""
@@ -74,6 +82,11 @@ class Entry:
         if self.log is None or not isinstance(self.answer, ChatResponse):
             return self.answer
         return added_up(self.log, self.answer)
+
+    def __len__(self) -> int:
+        """Bytes a short answer takes in memory, roughly."""
+        choices: tuple[Choice, ...] = getattr(self.answer, "choices", ())
+        return _AT_HAND_BYTES + sum(sys.getsizeof(choice.text) for choice in choices)
 
 
 # Events
@@ -160,6 +173,33 @@ def encode(entry: Entry) -> bytes:
     except (TypeError, ValueError, RecursionError, OverflowError, struct.error):
         raise Unstorable(f"a {type(answer).__name__} holds what an entry cannot") from None
     return data if len(data) <= COMPRESS_ABOVE else b"Z" + zlib.compress(data, 6)
+
+
+_SIMPLE = frozenset((str, int, type(None)))
+
+
+def at_hand(entry: Entry) -> Entry | bytes:
+    """
+    The entry itself where it holds no more than a few short texts, else its bytes.
+
+    Raises:
+        Unstorable: as `encode` does.
+    """
+    answer = entry.answer
+    if (
+        entry.log is None
+        and type(answer) is ChatResponse
+        and _SIMPLE.issuperset(map(type, answer.extra.values()))
+    ):
+        left = AT_HAND_CHARACTERS
+        for choice in answer.choices:
+            left -= len(choice.text) + len(choice.reasoning)
+            if choice.tool_calls or choice.extra or choice.logprobs is not None or choice.refusal:
+                break
+        else:
+            if left >= 0:
+                return entry
+    return encode(entry)
 
 
 def decode(data: bytes) -> Entry:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from penstock_cache.store import StoreSize, matches
 
+if TYPE_CHECKING:
+    from penstock_cache.entry import Entry
+
+Value: TypeAlias = "bytes | Entry"
+"""What is kept: bytes, or an object whose `len` is the bytes it takes."""
 ENTRY_BYTES = 400
 """Bookkeeping counted for each entry: key, tuple, link of the order; measured on CPython 3.11, rounded up."""
 
 
 class _Held(NamedTuple):
-    value: bytes
+    value: Value
     expires: float
     names: tuple[str, ...]
 
@@ -40,7 +45,7 @@ class MemoryStore:
         self._evictions = 0
         self._lock = threading.Lock()
 
-    async def get(self, key: str) -> bytes | None:
+    async def get(self, key: str) -> Any:
         with self._lock:
             held = self._held.get(key)
             if held is None:
@@ -51,7 +56,7 @@ class MemoryStore:
             self._held.move_to_end(key)
             return held.value
 
-    async def set(self, key: str, value: bytes, *, expires: float, names: tuple[str, ...]) -> None:
+    async def set(self, key: str, value: Value, *, expires: float, names: tuple[str, ...]) -> None:
         size = len(value) + ENTRY_BYTES
         with self._lock:
             if key in self._held:

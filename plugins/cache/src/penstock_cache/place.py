@@ -25,7 +25,7 @@ from penstock.exchange import deadline_exceeded
 from penstock.messages import ChatRequest
 from penstock.responses import ChatResponse, chunks_of
 from penstock_cache.config import NO_OPTIONS, CacheConfig, CallOptions, read_options
-from penstock_cache.entry import CorruptEntry, Entry, LogEvent, Unstorable, encode, kept_as
+from penstock_cache.entry import CorruptEntry, Entry, LogEvent, Unstorable, kept_as
 from penstock_cache.flight import CANCELLED, UNTIL_SHARED, Flight, Landing
 from penstock_cache.key import Keyer, Unhashable
 from penstock_cache.policy import may_serve_stale, why_not_asked, why_not_kept
@@ -106,14 +106,14 @@ class CachePlace:
     async def _look_up(self, call: Call, key: str) -> tuple[Entry | None, str]:
         """The entry, fresh or stale; else why there is none: `absent` or `store`."""
         try:
-            data = await self._cache.store.get(key)
+            data: Any = await self._cache.store.get(key)
         except Exception as error:
             self._failed(call, "get", error)
             return None, "store"
         if data is None:
             return None, "absent"
         try:
-            return self._cache.decode(key, data), ""
+            return data if type(data) is Entry else self._cache.decode(key, data), ""
         except CorruptEntry as error:
             self._failed(call, "decode", error)
             return None, "store"
@@ -264,12 +264,12 @@ class CachePlace:
                 return
         if reason is None and ttl == 0:
             reason = "ttl"
-        data = b""
+        data: Any = b""
         now = cache.store.now()
         if reason is None and ttl is not None:
             try:
                 answer, events = kept_as(response, log)
-                data = encode(Entry(now, now + ttl, target, answer, events))
+                data = cache.pack(Entry(now, now + ttl, target, answer, events))
             except Unstorable:
                 reason = "unstorable"
         if reason is not None or ttl is None:

@@ -14,7 +14,7 @@ from penstock.runtime import drive
 from penstock.specs import Scope
 from penstock_cache.background import Jobs
 from penstock_cache.config import WHOLE_CACHE, CacheConfig
-from penstock_cache.entry import Decoder
+from penstock_cache.entry import Decoder, at_hand, encode
 from penstock_cache.flight import Flights
 from penstock_cache.key import identity
 from penstock_cache.memory import MemoryStore
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from penstock_cache.ttl import TtlRule
 
 logger = logging.getLogger("penstock")
+AT_HAND_ENTRIES = 10_000
+"""Entries up to which a cache in memory keeps short answers as they are."""
 Lifetime = Callable[["Call", "Response", "Target"], float]
 
 
@@ -53,6 +55,9 @@ class CacheStage:
         self.flights = Flights()
         self.tally = Tally()
         self.decode = Decoder()
+        # Of many entries kept as objects the garbage collector would have much to look at.
+        small = isinstance(self.store, MemoryStore) and config.max_entries <= AT_HAND_ENTRIES
+        self.pack = at_hand if small else encode
         self.jobs = Jobs(services.runtime)
         self.negative = Negative() if config.negative else None
         self.lifetime(config)  # a rule that cannot be loaded is an error now, not at the first call
