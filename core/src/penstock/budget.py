@@ -40,6 +40,8 @@ class RetryBudget:
 
     def deposit(self, now: float) -> None:
         """Note a first attempt at clock reading `now` (seconds)."""
+        if self._level == self.policy.capacity:
+            return  # full, as nearly always; what takes at this very moment takes after us
         with self._lock:
             self._fill(now)
             self._level = min(self.policy.capacity, self._level + self.policy.per_call)

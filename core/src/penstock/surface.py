@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from penstock.answers import Answer, Embeddings, answer_from, embeddings_from, joined
 from penstock.errors import ConfigError, UsageError
 from penstock.redaction import Unpicklable
+from penstock.requests import chat_request, embed_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,15 +127,12 @@ class Surface(Unpicklable):
         return getattr(provider, "codec", provider)
 
     async def _chat(self, model: str, messages: Any, given: dict[str, Any]) -> Answer:
-        shape = given.get("schema")
         call, reply = await self._send_chat(model, messages, given, stream=False)
-        return answer_from(call, reply.response, shape)
+        return answer_from(call, reply.response, given.get("schema"))
 
     async def _send_chat(
         self, model: str, messages: Any, given: dict[str, Any], *, stream: bool
     ) -> tuple[Call, Reply]:
-        from penstock.requests import chat_request
-
         engine = self._engine
         settings, options = self._split(given)
         request = chat_request(model, messages, given, stream=stream)
@@ -142,8 +140,6 @@ class Surface(Unpicklable):
         return call, await engine.run(call, proceed)
 
     async def _embed(self, model: str, inputs: Any, given: dict[str, Any]) -> Embeddings:
-        from penstock.requests import embed_request
-
         settings, options = self._split(given)
         request = embed_request(model, inputs, given)
         deadline: float | None = None

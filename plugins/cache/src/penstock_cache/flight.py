@@ -26,13 +26,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from penstock.quick import quick
 
 if TYPE_CHECKING:
     from penstock_cache.entry import LogEvent
 
+Part: TypeAlias = Literal["lead", "look_again", "follow"]
 UNTIL_LANDED = -2
 UNTIL_SHARED = -1
 """What to wait for instead of a position in the log: the landing; or that the log may be read."""
@@ -235,7 +236,7 @@ class Flights:
         """A point in the order of landings; taken before the store is asked."""
         return self._landings
 
-    def join(self, key: Any, mark: int) -> tuple[Flight, Literal["lead", "look_again", "follow"]]:
+    def join(self, key: Any, mark: int) -> tuple[Flight, Part]:
         """
         Lead or follow.
 
@@ -265,10 +266,12 @@ class Flights:
                 del self._flights[flight.key]
                 if landing.kind == "answer":
                     self._landings += 1
-                    self._landed[flight.key] = self._landings
-                    self._landed.move_to_end(flight.key)
-                    if len(self._landed) > self.REMEMBERED:
-                        self._landed.popitem(last=False)
+                    landed = self._landed
+                    if flight.key in landed:
+                        landed.move_to_end(flight.key)
+                    landed[flight.key] = self._landings
+                    if len(landed) > self.REMEMBERED:
+                        landed.popitem(last=False)
         flight._land(landing)
 
     def __len__(self) -> int:

@@ -26,7 +26,7 @@ from penstock.messages import ChatRequest
 from penstock.responses import ChatResponse, chunks_of
 from penstock_cache.config import NO_OPTIONS, CacheConfig, CallOptions, read_options
 from penstock_cache.entry import CorruptEntry, Entry, LogEvent, Unstorable, kept_as
-from penstock_cache.flight import CANCELLED, UNTIL_SHARED, Flight, Landing
+from penstock_cache.flight import CANCELLED, UNTIL_SHARED, Flight, Landing, Part
 from penstock_cache.key import Keyer, Unhashable
 from penstock_cache.policy import may_serve_stale, why_not_asked, why_not_kept
 from penstock_cache.streams import LeadReader, LogReader, Recording, Upstream, copy_of, landed, play, reached
@@ -99,7 +99,11 @@ class CachePlace:
             if error is not None:
                 self._told(call, key, "hits", "hit", "negative", 0.0)
                 raise copy_of(error)
-        return await self._fly(Trip(call, proceed, key, mark, options, entry, why))
+        trip = Trip(call, proceed, key, mark, options, entry, why)
+        flight, part = cache.flights.join(key, mark)
+        if part == "lead":
+            return await self._lead(flight, trip)
+        return await self._fly(flight, part, trip)
 
     # Looking up
 
@@ -132,20 +136,17 @@ class CachePlace:
 
     # Flying
 
-    async def _fly(self, trip: Trip) -> Reply:
-        flights = self._cache.flights
-        while True:
-            flight, part = flights.join(trip.key, trip.mark)
-            if part == "follow":
-                reply = await self._follow(flight, trip)
-                if reply is not None:
-                    return reply
-                continue
-            if part == "look_again" and not trip.options.refresh:
-                reply = await self._look_again(flight, trip)
-                if reply is not None:
-                    return reply
-            return await self._lead(flight, trip)
+    async def _fly(self, flight: Flight, part: Part, trip: Trip) -> Reply:
+        while part == "follow":
+            reply = await self._follow(flight, trip)
+            if reply is not None:
+                return reply
+            flight, part = self._cache.flights.join(trip.key, trip.mark)
+        if part == "look_again" and not trip.options.refresh:
+            reply = await self._look_again(flight, trip)
+            if reply is not None:
+                return reply
+        return await self._lead(flight, trip)
 
     async def _look_again(self, flight: Flight, trip: Trip) -> Reply | None:
         """A flight for this key landed since the store was asked: it may have the answer now."""

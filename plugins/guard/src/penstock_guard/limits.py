@@ -89,8 +89,9 @@ class RequestLimits:
                 raise _too_many("messages", "images", images, self._images)
         if text > self._chars:
             raise _too_many("messages", "characters", text, self._chars)
-        if request.temperature is not None:
-            _check_range("temperature", request.temperature, self._coldest, self._hottest)
+        temperature = request.temperature
+        if temperature is not None and not self._coldest <= temperature <= self._hottest:
+            _check_range("temperature", temperature, self._coldest, self._hottest)
         if request.max_tokens is not None:
             _check_range("max_tokens", request.max_tokens, 1, self._tokens)
         if request.n is not None:

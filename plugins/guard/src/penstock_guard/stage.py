@@ -101,20 +101,23 @@ class GuardPlace:
     async def __call__(self, call: Call, proceed: Proceed) -> Reply:
         if call.options and call.options.get("guard", True) is not True:
             return await self._own(call.options["guard"]).run(call, proceed)
-        return await self.run(call, proceed)
+        if not self._plain:
+            return await self.run(call, proceed)
+        try:
+            self._check(call.request)
+        except InvalidRequestError as error:
+            self._rejected(call, error)
+            raise
+        return await proceed(call)
 
     async def run(self, call: Call, proceed: Proceed) -> Reply:
-        """The way of a call whose options are seen to."""
-        request = call.request
+        """The way of a call whose options are seen to, with everything that may be configured."""
         try:
-            if self._plain:
-                self._check(request)
-            else:
-                await self._examine(call)
+            await self._examine(call)
         except (InvalidRequestError, RequestRejected) as error:
             self._rejected(call, error)
             raise
-        if self._scanner is None or self._answers == "off" or isinstance(request, ModelsRequest):
+        if self._scanner is None or self._answers == "off" or isinstance(call.request, ModelsRequest):
             return await proceed(call)
         return self._scanned(call, await proceed(call), self._scanner)
 
