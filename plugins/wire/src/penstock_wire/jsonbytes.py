@@ -1,8 +1,9 @@
 """
 The one place where JSON becomes Python and back.
 
-`orjson` is used when it is installed, the standard library otherwise. Both accept and refuse the same
-things: what orjson will not read or write (NaN, lone surrogates, integers over 64 bits) goes to `json`.
+`pydantic_core`, which the core brings, reads in half the time of the standard library and writes in an
+eighth; `orjson` is used where it is installed. All accept and refuse the same things: what the others will
+not read or write (lone surrogates, deep nesting; NaN and integers over 64 bits with orjson) goes to `json`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 
 def _plain(value: object) -> object:
@@ -22,15 +25,24 @@ def _plain(value: object) -> object:
 
 def _loads(text: str) -> Any:
     try:
+        return from_json(text)
+    except (ValueError, TypeError):  # the latter for a text with a lone surrogate in it
+        return _loads_slowly(text)
+
+
+def _loads_slowly(text: str) -> Any:
+    try:
         return json.loads(text)
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
+
+
 def _dumps(value: object) -> bytes:
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
-        return text.encode()
+        return _encode(value).encode()
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can carry
         return json.dumps(value, separators=(",", ":"), default=_plain).encode()
     except RecursionError:
@@ -50,7 +62,7 @@ def _implementation() -> tuple[Callable[[str], Any], Callable[[object], bytes]]:
         try:
             return parse(text)
         except ValueError:
-            return _loads(text)
+            return _loads_slowly(text)
 
     def dumps(value: object) -> bytes:
         try:
@@ -67,6 +79,19 @@ loads, dumps = _implementation()
 UTF-8 bytes, raising TypeError or ValueError for what JSON cannot hold.
 """
 
+
+def dumps_plain(value: object) -> bytes:
+    """
+    `dumps` for what is known to hold dicts, lists, texts, numbers, booleans and None alone.
+
+    Anything else would be guessed at, dates and bytes among it, so who calls this has looked.
+    """
+    try:
+        return to_json(value)
+    except ValueError:  # a lone surrogate
+        return _dumps(value)
+
+
 _decode_first = json.JSONDecoder().raw_decode
 
 
@@ -77,7 +102,9 @@ def loads_bytes(body: bytes) -> Any:
     Raises:
         ValueError: it is no JSON document, or is empty.
     """
-    return loads(body.decode("utf-8-sig", "replace"))
+    text = body.decode("utf-8", "replace")
+    # The codec that drops a BOM by itself is written in Python.
+    return loads(text[1:] if text[:1] == "\ufeff" else text)
 
 
 def loads_first(text: str) -> Any:

@@ -20,11 +20,11 @@ from penstock.responses import Assembly
 from penstock_wire.errors import embedded_error, malformed, response_error, upstream_id
 from penstock_wire.faults import carries_error
 from penstock_wire.headers import RateLimits, rate_limits
-from penstock_wire.jsonbytes import dumps, loads_bytes
+from penstock_wire.jsonbytes import dumps, dumps_plain, loads_bytes
 from penstock_wire.openai.embeddings import embed_response
 from penstock_wire.openai.models import models_response
 from penstock_wire.openai.quirks import Quirks
-from penstock_wire.openai.request import chat_payload, embed_payload
+from penstock_wire.openai.request import chat_payload, embed_payload, is_plain
 from penstock_wire.openai.response import chat_response
 from penstock_wire.openai.stream import ChatStreamDecoder
 from penstock_wire.sse import MAX_EVENT_BYTES
@@ -103,8 +103,11 @@ class OpenAIDialect:
 
     def encode(self, request: Request, model: str) -> HttpRequest:
         """The HTTP request; raises InvalidRequestError for what JSON cannot hold."""
+        write = dumps
         if isinstance(request, ChatRequest):
             url, payload = self._chat_form(request, model)
+            if is_plain(request):
+                write = dumps_plain
         elif isinstance(request, EmbedRequest):
             url, payload = self._embeddings_url, embed_payload(request, model, self.quirks)
         elif isinstance(request, ModelsRequest):
@@ -112,7 +115,7 @@ class OpenAIDialect:
         else:
             raise InvalidRequestError(f"{self.name} cannot send a {type(request).__name__}")
         try:
-            body = dumps(payload)
+            body = write(payload)
         except (TypeError, ValueError) as error:
             # The text of these names a type or a limit, never a value of the request.
             raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None

@@ -90,6 +90,12 @@ def has_more(message: Mapping[str, Any]) -> bool:
 
 def message_extras(message: Mapping[str, Any], fields: tuple[str, ...], *, called: bool) -> dict[str, Any]:
     """The further fields of a whole message."""
+    if not called:  # the usual answer says nothing more, and its reasoning has a field of its own
+        for name, value in message.items():
+            if name not in _OWN and not _is_empty(value):
+                break
+        else:
+            return {}
     extras = MessageExtras(fields)
     extras.take(message)
     return extras.told(called=called) or {}

@@ -7,6 +7,7 @@ A preset is one `Quirks` beside a base URL; no vendor has code of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 
@@ -44,6 +45,7 @@ class Quirks:
     foreign_extras: frozenset[str] = frozenset()
 
 
+@lru_cache(1024)
 def reasons(model: str) -> bool:
     """
     Whether an OpenAI model spends tokens on reasoning, which changes how its output is limited.

@@ -8,6 +8,7 @@ None is not sent.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 from penstock.errors import InvalidRequestError
@@ -36,6 +37,11 @@ _PLAIN_FIELDS = (
 )
 
 
+_plain_values = attrgetter(*_PLAIN_FIELDS)
+_OPEN_FIELDS = ("stop", "logit_bias", "tool_choice", "response_format", "metadata", "schema")
+_open_values = attrgetter(*_OPEN_FIELDS)
+_CLOSED = (None,) * len(_OPEN_FIELDS)
+
 _NEUTRAL = {
     "temperature": 1,
     "top_p": 1,
@@ -55,10 +61,12 @@ def check_sampling(request: ChatRequest, model: str) -> None:
     Raises:
         InvalidRequestError: names the parameter, and how to have one's way.
     """
+    if not reasons(model):
+        return
     named = next(
         (name for name, neutral in _NEUTRAL.items() if getattr(request, name) not in (None, neutral)), None
     )
-    if named is None or not reasons(model):
+    if named is None:
         return
     effort: Any = request.extra.get("reasoning_effort", request.reasoning_effort)
     inner = request.extra.get("reasoning")
@@ -75,6 +83,16 @@ def check_sampling(request: ChatRequest, model: str) -> None:
     )
 
 
+def is_plain(request: ChatRequest) -> bool:
+    """Whether a request holds texts and numbers alone; a reader of its body need not look for more."""
+    if request.tools or request.extra or _open_values(request) != _CLOSED:
+        return False
+    for message in request.messages:
+        if message.content.__class__ is not str or message.tool_calls or message.extra:
+            return False
+    return True
+
+
 def chat_payload(request: ChatRequest, model: str, quirks: Quirks) -> dict[str, Any]:
     """The body of a chat completion; raises InvalidRequestError as `check_sampling` does."""
     if quirks.reasoning_rules:
@@ -83,10 +101,8 @@ def chat_payload(request: ChatRequest, model: str, quirks: Quirks) -> dict[str, 
         "model": model,
         "messages": [_message(message, quirks) for message in request.messages],
     }
-    for name in _PLAIN_FIELDS:
-        value = getattr(request, name)
-        if value is not None:
-            payload[name] = value
+    values = zip(_PLAIN_FIELDS, _plain_values(request), strict=True)
+    payload.update([pair for pair in values if pair[1] is not None])
     if request.max_tokens is not None:
         field = quirks.max_tokens
         if field == "by_model":
@@ -127,14 +143,13 @@ def embed_payload(request: EmbedRequest, model: str, quirks: Quirks) -> dict[str
 
 
 def _message(message: Message, quirks: Quirks) -> dict[str, Any]:
-    content = message.content
+    content: Any = message.content
     role: str = message.role
     if role == "developer":
         role = quirks.developer_role
-    encoded: dict[str, Any] = {
-        "role": role,
-        "content": content if content is None or isinstance(content, str) else [_part(p) for p in content],
-    }
+    if content is not None and not isinstance(content, str):
+        content = [_part(part) for part in content]
+    encoded: dict[str, Any] = {"role": role, "content": content}
     if message.name is not None:
         encoded["name"] = message.name
     if message.tool_calls:

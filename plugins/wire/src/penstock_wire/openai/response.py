@@ -142,7 +142,7 @@ def chat_response(payload: dict[str, Any], quirks: Quirks, upstream_id: str | No
         found.sort(key=lambda choice: choice["index"])
     model, answer_id = payload.get("model"), payload.get("id")
     return ChatResponse(
-        choices=tuple(_choice(choice, quirks) for choice in found),
+        choices=tuple([_choice(choice, quirks) for choice in found]),
         model=model if isinstance(model, str) else "",
         id=answer_id if isinstance(answer_id, str) else "",
         usage=usage_of(payload.get("usage")),
