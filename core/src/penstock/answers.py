@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from penstock.call import Attempt, Outcome, Target, current, leave
 from penstock.errors import OutputValidationError, UsageError
+from penstock.frozen import dataclass
 from penstock.messages import Message, ToolCall
-from penstock.quick import quick
 from penstock.responses import ChatResponse, EmbedResponse, FinishReason, Usage
 from penstock.runtime import drive
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 N = TypeVar("N", int, "Decimal")
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """

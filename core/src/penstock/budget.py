@@ -8,7 +8,8 @@ The bound that holds in every window: extras <= capacity + per_call * first atte
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+
+from penstock.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

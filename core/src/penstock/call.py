@@ -15,10 +15,9 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
-from penstock.quick import quick
+from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from penstock.events import Event, Listener
@@ -205,7 +204,11 @@ class Call:
         Build events behind `if call.listeners:` on paths that count. A listener that raises is
         logged and skipped: telemetry never changes a result.
         """
-        tell(self.listeners, event)
+        for listener in self.listeners:  # as `tell` does; this is where nearly every event comes by
+            try:
+                listener(event)
+            except Exception as error:
+                _skipped(listener, error)
 
 
 current: ContextVar[Call | None] = ContextVar("penstock.call", default=None)
@@ -236,11 +239,14 @@ def tell(listeners: tuple[Listener, ...], event: Event) -> None:
         try:
             listener(event)
         except Exception as error:
-            # The type only: a message could quote what the event carries.
-            logger.error("listener %r raised %s; skipped", listener, type(error).__name__)
+            _skipped(listener, error)
 
 
-@quick
+def _skipped(listener: Listener, error: Exception) -> None:
+    # The type only: a message could quote what the event carries.
+    logger.error("listener %r raised %s; skipped", listener, type(error).__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """

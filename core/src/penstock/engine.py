@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from penstock import spans
@@ -18,6 +18,7 @@ from penstock.call import NEVER, Call, Outcome, Reply, Target, Timeouts, current
 from penstock.errors import CallError, ConfigError, InvalidRequestError, UsageError
 from penstock.events import CallFinished, CallStarted
 from penstock.exchange import replay
+from penstock.frozen import dataclass
 from penstock.messages import EmbedRequest, ModelsRequest
 from penstock.parts import NOTHING, Parts
 from penstock.responses import ChatResponse

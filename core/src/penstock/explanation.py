@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from penstock.frozen import dataclass
 from penstock.messages import ModelsRequest
 from penstock.specs import ProviderSpec, StageSpec
 

@@ -8,10 +8,10 @@ sequence of small reads can outlast a limit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
-from penstock.quick import quick
+from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,6 @@ class HttpResponse(HttpHead):
     body: bytes = field(default=b"")
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from penstock.quick import quick
+from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,6 @@ class RawPart:
 Part: TypeAlias = Text | Image | RawPart
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """
@@ -148,7 +147,6 @@ class Tool:
     strict: bool | None = None
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Message:
     """

@@ -17,7 +17,6 @@ import inspect
 import logging
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
@@ -25,6 +24,7 @@ from importlib_metadata import EntryPoint, entry_points
 
 from penstock import hookspecs
 from penstock.errors import ConfigError, DuplicatePluginError, PluginLoadError, PluginNotFoundError
+from penstock.frozen import dataclass
 from penstock.specs import (
     API,
     Spec,

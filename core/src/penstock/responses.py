@@ -8,16 +8,15 @@ plain answer are equal.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
+from penstock.frozen import dataclass
 from penstock.messages import EMPTY, ToolCall
-from penstock.quick import quick
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Usage:
     """
@@ -103,7 +102,6 @@ class Chunk:
         )
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Choice:
     """
@@ -123,7 +121,6 @@ class Choice:
     extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
     """

@@ -8,9 +8,10 @@ before it does, and hands it the validated configuration and the `Services` of o
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from penstock.frozen import dataclass
 from penstock.messages import EMPTY
 
 if TYPE_CHECKING:

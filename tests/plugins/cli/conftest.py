@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,9 @@ COMMAND = [sys.executable, "-c", "from penstock_cli.main import main; main()"]
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, and an environment that says nothing of Penstock."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell that starts the tests in the background lets all its descendants ignore Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name.startswith(("PENSTOCK", "OPENAI", "LOG_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

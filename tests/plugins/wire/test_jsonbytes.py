@@ -87,7 +87,7 @@ PLAIN = ChatRequest(
         {"response_format": {"type": "json_object"}},
         {"tool_choice": {"type": "function"}},
     ],
-    ids=str,
+    ids="".join,
 )
 def test_a_request_that_may_hold_anything_is_not_plain(changed: dict[str, Any]) -> None:
     assert is_plain(PLAIN)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from penstock.config.lines import Path
+from penstock.frozen import dataclass
 
 Kind = Literal["file", "profile", "short env", "env", "argument", "default"]
 

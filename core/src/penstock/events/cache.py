@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from penstock.events.calls import CallEvent
-from penstock.quick import quick
+from penstock.frozen import dataclass
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class CacheLookup(CallEvent):
     """
@@ -31,7 +29,6 @@ class CacheLookup(CallEvent):
     age: float | None
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class CacheStored(CallEvent):
     """

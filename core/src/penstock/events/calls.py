@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from penstock.quick import quick
+from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from penstock.call import Attempt, Call, Outcome
@@ -31,13 +30,11 @@ class CallEvent(Event):
     call: Call
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class CallStarted(CallEvent):
     """A logical call entered the pipeline."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class CallFinished(CallEvent):
     """
@@ -50,7 +47,6 @@ class CallFinished(CallEvent):
     outcome: Outcome
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class AttemptStarted(CallEvent):
     """A request is about to be sent."""
@@ -65,7 +61,6 @@ class AttemptCommitted(CallEvent):
     attempt: Attempt
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(CallEvent):
     """

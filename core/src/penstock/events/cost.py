@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from penstock.events.calls import CallEvent
-from penstock.quick import quick
+from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from penstock.responses import Usage
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class CostRecorded(CallEvent):
     """

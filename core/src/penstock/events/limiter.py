@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from penstock.events.calls import CallEvent, Event
-from penstock.quick import quick
+from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from penstock.errors import CallError
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class LimiterAdmitted(CallEvent):
     """

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from penstock.events.calls import CallEvent, Event
+from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from penstock.call import Target

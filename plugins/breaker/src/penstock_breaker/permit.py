@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from penstock.frozen import dataclass
 
 Settled: TypeAlias = Literal["success", "failure", "ignored", "cancelled"]
 RefusalReason: TypeAlias = Literal["open", "probing", "forced_open", "credential_rests"]

@@ -9,7 +9,6 @@ and samples what comes of it (`_Sampler`).
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from penstock.events import (
     CredentialRested,
     CredentialResumed,
 )
+from penstock.frozen import dataclass
 from penstock_breaker.circuits import Circuits
 from penstock_breaker.credential import Credential
 from penstock_breaker.permit import Refusal

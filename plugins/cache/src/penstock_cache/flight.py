@@ -25,10 +25,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from penstock.quick import quick
+from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from penstock_cache.entry import LogEvent
@@ -45,7 +44,6 @@ class Signal(Protocol):
     def set(self) -> None: ...
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Landing:
     """

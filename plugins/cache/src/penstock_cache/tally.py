@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, fields
+from dataclasses import fields
+
+from penstock.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from penstock.call import Call, Target
-from penstock.quick import quick
+from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from penstock.specs import Proceed
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 FREE = Decimal(0)
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Trip:
     """

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
+from penstock.frozen import dataclass
 from penstock_cost.budget import Account, Budgets
 
 if TYPE_CHECKING:

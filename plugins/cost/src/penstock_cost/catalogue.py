@@ -9,11 +9,11 @@ becomes `Rates` once. An application that has set a snapshot of its own there ge
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from penstock.frozen import dataclass
 from penstock_cost.rates import FREE, Rates
 
 if TYPE_CHECKING:

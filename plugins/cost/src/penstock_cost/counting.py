@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
 from penstock.call import Target
+from penstock.frozen import dataclass
 from penstock.messages import ChatRequest, EmbedRequest, Image, RawPart, Text
 from penstock.tokens import PER_MESSAGE, text_tokens
 from penstock_cost.families import FACTORS, Family, family_of

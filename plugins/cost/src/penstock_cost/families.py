@@ -12,9 +12,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, sqrt
 
+from penstock.frozen import dataclass
 from penstock.tokens import PER_MESSAGE, PRIMING
 
 

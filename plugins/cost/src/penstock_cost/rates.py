@@ -7,9 +7,11 @@ is priced. A count that is larger than what it is a part of counts as all of it:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
+
+from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from penstock.responses import Usage

@@ -7,10 +7,10 @@ with a larger window at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock.errors import ContextLengthError
+from penstock.frozen import dataclass
 from penstock.messages import ChatRequest
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ only if its bytes are those of an image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from penstock.errors import (
 )
 from penstock.events import GuardFetched
 from penstock.exchange import deadline_exceeded
+from penstock.frozen import dataclass
 from penstock.http import HttpRequest, Limits
 from penstock.messages import Image
 

@@ -7,8 +7,9 @@ Every quantifier is bounded or anchored, so that no text makes a search slow.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from penstock.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

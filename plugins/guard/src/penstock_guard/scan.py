@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from penstock.frozen import dataclass
 from penstock.messages import ChatRequest, EmbedRequest, Message, RawPart, Text, ToolCall
 from penstock.responses import ChatResponse, Choice
 from penstock_guard.patterns import PATTERNS, Pattern

@@ -9,10 +9,10 @@ lines that begin with the speaker. With a tokenizer its own chat template is use
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.errors import InvalidRequestError
+from penstock.frozen import dataclass
 from penstock.messages import Image, Message, Text
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ gate's lock is held, nothing waits.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
+from penstock.frozen import dataclass
 from penstock_limiter.aimd import Concurrency
 from penstock_limiter.gcra import Gcra
 from penstock_limiter.ledger import TokenLedger

@@ -14,11 +14,11 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock import semconv
 from penstock.call import Target
+from penstock.frozen import dataclass
 from penstock_metrics.cells import Distribution, Tally, cell_of
 from penstock_metrics.instruments import INSTRUMENTS, Instrument
 

@@ -8,10 +8,10 @@ dashboard fit either way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from penstock import semconv
+from penstock.frozen import dataclass
 
 TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105  # tokens of text
 OUTCOME = "outcome"

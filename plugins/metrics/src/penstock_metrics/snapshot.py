@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
+from penstock.frozen import dataclass
 from penstock_metrics import instruments
 from penstock_metrics.book import Page
 from penstock_metrics.cells import Distribution, merged

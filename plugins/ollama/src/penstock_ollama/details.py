@@ -5,9 +5,10 @@ What the server says about its models: the lists of `/api/tags` and `/api/ps`, t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from penstock.frozen import dataclass
 from penstock.messages import EMPTY
 from penstock.responses import Model, ModelsResponse
 

@@ -14,10 +14,10 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from penstock.errors import InvalidRequestError
+from penstock.frozen import dataclass
 from penstock.messages import ChatRequest, EmbedRequest, RawPart
 from penstock_ollama.messages import encode_messages, encode_tool
 

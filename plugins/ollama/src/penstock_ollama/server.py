@@ -8,10 +8,10 @@ None of them is an attempt of a call: nothing here retries, counts or tells a li
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from penstock.errors import CallError, StreamInterrupted
+from penstock.frozen import dataclass
 from penstock.http import HttpResponse, Limits
 from penstock_ollama.details import LoadedModel, ModelDetails, loaded_models, model_details
 from penstock_wire.faults import carries_error

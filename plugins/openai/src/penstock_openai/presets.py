@@ -7,9 +7,9 @@ A table of data. A server that needs code is a provider of its own; what can be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from penstock.frozen import dataclass
 from penstock_wire.openai import VENDOR_EXTRAS, Paths, Quirks
 
 _PLAIN = Quirks(max_tokens="by_model")

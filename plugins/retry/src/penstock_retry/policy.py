@@ -13,8 +13,9 @@ Rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from penstock.frozen import dataclass
 
 Reason: TypeAlias = Literal["exhausted", "hint_too_long", "deadline"]
 

@@ -11,10 +11,10 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock.errors import CallError, ContextLengthError, InvalidRequestError
+from penstock.frozen import dataclass
 from penstock.messages import ChatRequest, EmbedRequest, Image
 from penstock.tokens import PER_CJK, PER_MESSAGE, PRIMING, estimate_input
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from penstock.call import Target

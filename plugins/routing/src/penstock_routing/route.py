@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import ConfigError, InvalidRequestError, PenstockError
+from penstock.frozen import dataclass
 from penstock_routing.fitting import SMALLEST_WINDOW, Candidate
 
 if TYPE_CHECKING:

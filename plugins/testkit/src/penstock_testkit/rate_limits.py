@@ -7,7 +7,7 @@ below zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from penstock.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,6 @@ import io
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -28,6 +27,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from penstock.errors import InvalidRequestError, UsageError
+from penstock.frozen import dataclass
 from penstock.http import HttpHead
 from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.connector import Connector, LimitReached, Progress, progress

@@ -18,12 +18,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
 
 from penstock.errors import UsageError
+from penstock.frozen import dataclass
 from penstock.http import HttpHead
 from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.failures import broken, not_connected, reason, timed_out, too_large

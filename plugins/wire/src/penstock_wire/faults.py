@@ -9,9 +9,10 @@ here raises, whatever the body.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from penstock.frozen import dataclass
 from penstock_wire.headers import exhausted_for, rate_limits, wait
 
 _LONGEST_MESSAGE = 65536

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from penstock.frozen import dataclass
 
 _NUMBER = re.compile(r"[0-9]*\.?[0-9]+")
 _DURATION = re.compile(r"(?:[0-9]*\.?[0-9]+(?:ns|us|µs|μs|ms|s|m|h|d))+")

@@ -8,9 +8,10 @@ requests every target must receive, how the calls must end, and what the stages 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
+from penstock.frozen import dataclass
 from penstock_testkit import faults
 
 if TYPE_CHECKING:

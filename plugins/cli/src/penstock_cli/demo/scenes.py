@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
 from penstock.call import Timeouts
+from penstock.frozen import dataclass
 from penstock_testkit import faults
 
 if TYPE_CHECKING:

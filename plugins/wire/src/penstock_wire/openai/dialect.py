@@ -8,11 +8,11 @@ dialect is made. A key lives only inside those headers: nothing here prints them
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from penstock.errors import InvalidRequestError
+from penstock.frozen import dataclass
 from penstock.http import HttpRequest, HttpResponse
 from penstock.messages import ChatRequest, EmbedRequest, ModelsRequest
 from penstock.redaction import Redactor

@@ -6,9 +6,10 @@ A preset is one `Quirks` beside a base URL; no vendor has code of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from penstock.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,119 @@
+"""
+Frozen dataclasses that are cheap to define and cheap to make.
+
+`dataclass(frozen=True, slots=True)` means the same here as in the standard library, and type checkers see
+the standard library's. It differs in cost, which matters because there are some 150 such classes and a
+call makes a dozen objects of them:
+
+- The standard library compiles six methods for each class, half a millisecond together, a sixth of the time
+  it took to build a client. Here classes share what can be shared, and the constructor is compiled when the
+  first object is made.
+- Its constructor sets each field through `object.__setattr__`, which looks the name up each time. Ours fills
+  the slots through their descriptors, in less than half the time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from reprlib import recursive_repr
+from typing import TYPE_CHECKING, Any, TypeVar
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as dataclass
+else:
+
+    def dataclass(
+        *, frozen: bool = False, slots: bool = True, kw_only: bool = False, repr: bool = True
+    ) -> Any:
+        """The standard library's decorator; what is not frozen it makes itself."""
+        if not frozen:
+            return dataclasses.dataclass(slots=slots, kw_only=kw_only, repr=repr)
+
+        def decorate(kind: type[T]) -> type[T]:
+            bare = dataclasses.dataclass(
+                frozen=True, slots=True, kw_only=kw_only, init=False, repr=False, eq=False
+            )
+            return _completed(bare(kind), show=repr)
+
+        return decorate
+
+
+def _completed(kind: type[T], *, show: bool) -> type[T]:
+    own = vars(kind)
+    for method in (_eq, _hash, _repr) if show else (_eq, _hash):
+        if method.__name__ not in own or (method is _hash and own["__hash__"] is None):
+            setattr(kind, method.__name__, method)
+    if "__init__" not in own:
+        kind.__init__ = _first(kind)  # type: ignore[method-assign]  # what a dataclass decorator does
+    return kind
+
+
+def _first(kind: type[Any]) -> Callable[..., None]:
+    """The constructor until there is one."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it stands for the real one
+        kind.__init__ = _compiled(kind)
+        kind.__init__(self, *args, **kwargs)
+
+    return __init__
+
+
+def _compiled(kind: type[Any]) -> Any:
+    """A constructor with the signature the standard library would give it."""
+    names: dict[str, Any] = {"_MISSING": dataclasses.MISSING}
+    positional: list[str] = []
+    keyword: list[str] = []
+    body: list[str] = []
+    for field in dataclasses.fields(kind):
+        name = parameter = value = field.name
+        names[f"_set_{name}"] = getattr(kind, name).__set__
+        if field.default is not dataclasses.MISSING:
+            names[f"_default_{name}"] = field.default
+            parameter = f"{name}=_default_{name}"
+        elif field.default_factory is not dataclasses.MISSING:
+            names[f"_make_{name}"] = field.default_factory
+            parameter = f"{name}=_MISSING"
+            value = f"_make_{name}() if {name} is _MISSING else {name}"
+        (keyword if field.kw_only else positional).append(parameter)
+        body.append(f"    _set_{name}(self, {value})")
+    if hasattr(kind, "__post_init__"):
+        body.append("    self.__post_init__()")
+    signature = ", ".join(["self", *positional, *(["*", *keyword] if keyword else [])])
+    exec(f"def __init__({signature}):\n" + "\n".join(body or ["    pass"]), names)  # noqa: S102  # as dataclasses do
+    init = names["__init__"]
+    init.__qualname__ = f"{kind.__qualname__}.__init__"
+    return init
+
+
+def _named(name: str) -> Callable[[T], T]:
+    def rename(method: Any) -> Any:
+        method.__name__ = name
+        return method
+
+    return rename
+
+
+def _compared(record: Any) -> tuple[Any, ...]:
+    return tuple([getattr(record, field.name) for field in dataclasses.fields(record) if field.compare])
+
+
+@_named("__eq__")
+def _eq(self: Any, other: object) -> Any:
+    if other.__class__ is not self.__class__:
+        return NotImplemented
+    return _compared(self) == _compared(other)
+
+
+@_named("__hash__")
+def _hash(self: Any) -> int:
+    return hash(_compared(self))
+
+
+@_named("__repr__")
+@recursive_repr()
+def _repr(self: Any) -> str:
+    shown = [f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self) if f.repr]
+    return f"{type(self).__qualname__}({', '.join(shown)})"
