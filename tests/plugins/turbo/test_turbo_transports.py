@@ -10,6 +10,7 @@ from penstock_testkit.transport_conformance import (
     ThreadConformance,
     TransportConformance,
 )
+from penstock_turbo.asynchronous import AsyncTransport
 from penstock_turbo.blocking import BlockingTransport
 from penstock_turbo.config import TurboConfig
 
@@ -21,3 +22,12 @@ class TestBlocking(TransportConformance, ThreadConformance):
         if connections is not None:
             options["pool_maxsize"] = connections
         return BlockingTransport(TurboConfig(**options), environ=environ or {})
+
+
+class TestAsync(TransportConformance, CancellationConformance):
+    colour = "async"
+
+    def make(self, *, environ: Any = None, connections: int | None = None, **options: Any) -> Transport:
+        if connections is not None:
+            options["limit_per_host"] = connections
+        return AsyncTransport(TurboConfig(**options), environ=environ or {})
