@@ -109,10 +109,12 @@ class AsyncTransport:
         connection = places.idle(origin)
         try:
             if connection is None:
-                connection = await self._connect(opened, route, origin, min(loop.time() + limits.connect, due))
-            connection.write(head, body)
+                connection = await self._connect(
+                    opened, route, origin, min(loop.time() + limits.connect, due)
+                )
             responses = connection.responses
             try:
+                connection.write(head, body)
                 while not responses.begun or responses.failure is not None:
                     if responses.failure is not None:
                         raise responses.failure
@@ -176,6 +178,7 @@ class AsyncTransport:
             async with asyncio.timeout_at(due if due != float("inf") else None):
                 connection = await connect(route, opened.names, self._context, self._permit, protocol)
         except (OSError, ValueError, RuntimeError, ProtocolError, TunnelRefused) as error:
+            # uvloop says some failures to connect with RuntimeError.
             raise on_the_way(route, error) from None
         if self._closed:
             connection.abort()
@@ -255,7 +258,9 @@ class AsyncExchange(Body):
                 await self._drain(connection)
         finally:
             kept = self._sound and connection.usable and not self._transport._closed
-            if not kept:
+            if kept:
+                connection.resume()
+            else:
                 connection.abort()
             self._opened.places.give_back(self._origin, connection if kept else None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aiohappyeyeballs import start_connection
 
@@ -55,15 +55,12 @@ async def connect(
     if permit is not None:
         permit.check(str(address[0]) for *_, address in addresses)
     sock = await start_connection(addresses, happy_eyeballs_delay=_EYEBALLS, interleave=1, loop=loop)
+    keep_alive(sock)
     first: Callable[[], Any] = _Tunnel if route.tunnelled else protocol
-    try:
-        keep_alive(sock)
-        transport, made = await loop.create_connection(first, sock=sock, **_tls(hop, context))
-    except BaseException:
-        sock.close()
-        raise
+    # From here on the socket is asyncio's, also when this fails.
+    transport, made = await loop.create_connection(first, sock=sock, **_tls(hop, context))
     if not route.tunnelled:
-        return made
+        return cast("P", made)
     try:
         transport.write(route.tunnel_request())
         await made.opened

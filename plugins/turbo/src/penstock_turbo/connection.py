@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock_turbo.failing import LimitReached
 from penstock_turbo.response import Responses
+from penstock_wire.incoming import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,14 @@ class Connection(asyncio.BufferedProtocol):
         return self.responses.reusable and not self._transport.is_closing()
 
     def write(self, head: bytes, body: bytes) -> None:
-        """Send a request; what the socket does not take at once is sent behind."""
+        """
+        Send a request; what the socket does not take at once is sent behind.
+
+        Raises:
+            ProtocolError: the peer has closed the connection, before anything was sent.
+        """
+        if self._transport.is_closing():
+            raise ProtocolError("the server closed the connection before the request was sent")
         self.responses.expect()
         self._transport.write(head)
         if body:
@@ -92,9 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         Raises:
             LimitReached: neither before the loop's time was `due`.
         """
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        self.resume()
         waiter = self._waiter = self._loop.create_future()
         self.due = due
         self._deadlines.add(self)
@@ -103,6 +109,12 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             self._deadlines.remove(self)
             self._waiter = None
+
+    def resume(self) -> None:
+        """Go on receiving, if that was paused because too much waited to be taken."""
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
 
     def expire(self) -> None:
         """The wait has taken too long."""

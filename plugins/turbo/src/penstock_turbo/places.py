@@ -116,7 +116,8 @@ class Places:
             if turn.granted.done() and not turn.granted.cancelled() and turn.granted.exception() is None:
                 self._free(origin)
             else:
-                origin.line.remove(turn)
+                if turn in origin.line:  # else it was passed over when a place became free
+                    origin.line.remove(turn)
                 self._tidy(origin)
             raise
         finally:

@@ -193,9 +193,7 @@ class Responses:
         coding = headers.get("transfer-encoding")
         if coding is not None:
             if coding.lower() != "chunked":
-                self.failure = ProtocolError(
-                    "the response has a transfer encoding that was not asked for"
-                )
+                self.failure = ProtocolError("the response has a transfer encoding that was not asked for")
         elif "content-length" not in headers and status not in _WITHOUT_BODY:
             self._until_closed = True
 

@@ -81,14 +81,15 @@ class Routes:
         proxy = None if chosen is None else read_url(chosen)
         origin = f"{address.scheme}://{address.host}:{address.port}"
         forwarded_with = None
-        if proxy is not None and chosen is not None:
+        if proxy is not None:
+            through = f"{proxy.scheme}://{proxy.host}:{proxy.port}"
             if address.scheme == "http":
                 # A proxy takes requests to all servers on one connection.
-                origin = chosen
+                origin = through
                 credential = proxy.authorization
                 forwarded_with = {"proxy-authorization": credential} if credential else {}
             else:
-                origin = f"{origin} {chosen}"
+                origin = f"{origin} through {through}"
         route = Route(address.shown, origin, address, proxy, Outgoing(address, forwarded_with))
         if len(self._known) >= _URLS:
             self._known.clear()
