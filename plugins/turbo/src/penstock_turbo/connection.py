@@ -143,10 +143,10 @@ class Connection(asyncio.BufferedProtocol):
         responses = self.responses
         responses.feed(self._buffer[:nbytes])
         waiter = self._waiter
-        if waiter is not None:
-            if not waiter.done():
-                waiter.set_result(None)
-        elif responses.size > _HIGH:
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        # Also when somebody was woken: a loop may receive several times before it runs him.
+        if responses.size > _HIGH and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
