@@ -154,6 +154,20 @@ def test_a_body_that_waits_too_long_to_be_taken_arrives_whole(run: Run) -> None:
     assert server.accepted == 1
 
 
+def test_good_data_is_handed_over_before_what_is_wrong_behind_it(run: Run) -> None:
+    async def scenario(transport: Any) -> None:
+        exchange = await transport.send(request(server.url, stream=True), limits())
+        assert exchange.head.status == 200
+        assert await exchange.read(time.monotonic() + LONG) == b"ok"
+        with pytest.raises(TransferError, match="no valid HTTP"):
+            await exchange.read(time.monotonic() + LONG)
+        await exchange.close(reuse=True)
+
+    with RawServer(once(CHUNKED + b"2\r\nok\r\nbroken\r\n", then="hang")) as server:
+        run(scenario)
+        assert server.wait_until_closed()
+
+
 def test_one_slow_answer_does_not_hold_up_the_others(run: Run) -> None:
     async def scenario(transport: Any) -> None:
         slow = await transport.send(request(server.url, body=b"slow"), limits())
@@ -297,6 +311,25 @@ def test_a_connection_that_was_lost_before_it_is_written_to_sends_nothing() -> N
     with RawServer(serve(echo)) as server:
         asyncio.run(scenario())
     assert (server.accepted, len(server.requests)) == (2, 2)
+
+
+def test_a_connection_whose_request_was_not_taken_whole_is_not_used_again() -> None:
+    """A server may answer early; what it has not read yet would stand before the next request."""
+
+    async def scenario() -> None:
+        transport = AsyncTransport(TurboConfig(), environ={})
+        assert (await fetch(transport, server.url, body=bytes(30_000_000)))[1] == b"early"
+        assert (await fetch(transport, server.url))[1] == b"early"
+        await transport.close()
+
+    def early(connection: Connection) -> None:
+        connection._sock.recv(1000)
+        connection.answer(b"early")
+        connection._server.stopping.wait(SHORT)
+
+    with RawServer(early) as server:
+        asyncio.run(scenario())
+    assert server.accepted == 2
 
 
 def test_closing_the_transport_ends_what_is_under_way() -> None:

@@ -115,7 +115,7 @@ class AsyncTransport:
             responses = connection.responses
             try:
                 connection.write(head, body)
-                while not responses.begun or responses.failure is not None:
+                while not responses.begun:
                     if responses.failure is not None:
                         raise responses.failure
                     await connection.wait(due)

@@ -144,7 +144,7 @@ class BlockingTransport:
         except (BrokenPipeError, ConnectionResetError):
             # The server stopped listening; it may have said why (413) before it closed.
             written = False
-        while not responses.begun or responses.failure is not None:
+        while not responses.begun:
             if responses.failure is not None:
                 raise responses.failure
             _receive(connection)

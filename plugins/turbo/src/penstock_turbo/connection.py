@@ -76,8 +76,11 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def usable(self) -> bool:
-        """Whether it is open on both sides and nothing came unasked."""
-        return self.responses.reusable and not self._transport.is_closing()
+        """Whether it is open on both sides, everything was sent, and nothing came unasked."""
+        transport = self._transport
+        return (
+            self.responses.reusable and not transport.is_closing() and not transport.get_write_buffer_size()
+        )
 
     def write(self, head: bytes, body: bytes) -> None:
         """

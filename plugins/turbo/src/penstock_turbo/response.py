@@ -39,7 +39,7 @@ class Responses:
     Attributes:
         status: HTTP status code.
         headers: names in lower case, repeated ones joined with ", ".
-        begun: the head is there; `status` and `headers` may be read.
+        begun: a good head is there; `status` and `headers` may be read.
         complete: the body has arrived to its end; pieces of it may be left to take.
         failure: what is wrong, or None; told by `take` when nothing is left.
         size: bytes of the body that wait to be taken.
@@ -110,6 +110,7 @@ class Responses:
             self._unread -= len(data)
             if self._unread < 0 and (not self.begun or self._head_size() > self._max_header_bytes):
                 self.failure = ProtocolError(HEAD_TOO_LARGE)
+                self.begun = False
         elif self.size == size and not self.complete:
             self._between -= len(data)
             if self._between < 0:
@@ -186,16 +187,17 @@ class Responses:
             name = raw.decode("latin-1").lower()
             text = value.decode("latin-1").strip()
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
+        coding = headers.get("transfer-encoding")
+        if coding is not None and coding.lower() != "chunked":
+            self.failure = ProtocolError("the response has a transfer encoding that was not asked for")
+            return
+        self._until_closed = (
+            coding is None and "content-length" not in headers and status not in _WITHOUT_BODY
+        )
+        self._persistent = parser.should_keep_alive()
         self.status = status
         self.headers = headers
         self.begun = True
-        self._persistent = parser.should_keep_alive()
-        coding = headers.get("transfer-encoding")
-        if coding is not None:
-            if coding.lower() != "chunked":
-                self.failure = ProtocolError("the response has a transfer encoding that was not asked for")
-        elif "content-length" not in headers and status not in _WITHOUT_BODY:
-            self._until_closed = True
 
     def on_body(self, data: bytes) -> None:
         if self.failure is None and not self.complete:
