@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -346,6 +347,24 @@ def test_closing_the_transport_ends_what_is_under_way() -> None:
 
     with RawServer(once(then="hang")) as server:
         asyncio.run(scenario())
+
+
+def test_what_outlived_its_loop_is_closed_without_an_error() -> None:
+    transport: Any = AsyncTransport(TurboConfig(), environ={})
+
+    async def leave() -> Any:
+        await fetch(transport, server.url)
+        return await transport.send(request(server.url), limits())
+
+    with RawServer(serve(echo)) as server:
+        exchange: Any = asyncio.run(leave())
+        asyncio.run(exchange.close(reuse=True))
+        asyncio.run(transport.close())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # asyncio's, of the connection that was left
+            transport = exchange = None
+            gc.collect()
+        assert server.wait_until_closed()
 
 
 def test_a_hundred_calls_leave_nothing_behind() -> None:

@@ -141,7 +141,7 @@ class AsyncTransport:
         if self._public is not None:
             await self._public.close()
         opened, self._opened = self._opened, None
-        if opened is not None:
+        if opened is not None and not opened.loop.is_closed():
             opened.places.close()
             opened.deadlines.close()
             for connection in list(opened.connections):
@@ -253,6 +253,8 @@ class AsyncExchange(Body):
         if connection is None:
             return
         self._connection = None
+        if self._opened.loop.is_closed():
+            return
         try:
             if reuse and self._sound and not self._responses.complete:
                 await self._drain(connection)
