@@ -15,6 +15,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,8 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="one minute, not six; writes nothing")
-    parser.add_argument(
-        "--only", type=lambda text: text.split(","), default=[], help="these candidates alone"
-    )
+    # Some names hold a comma with a space behind it.
+    parser.add_argument("--only", type=re.compile(",(?! )").split, default=[], help="these candidates alone")
     parser.add_argument("--upgrade", action="store_true", help="install the peers anew")
     parser.add_argument("--keep", action="store_true", help="keep docs/benchmarks as it is")
     return parser.parse_args()

@@ -104,6 +104,20 @@ BUDGETS = (
         _ratio("async-512"),
         _peers_ratio("async-512", *PEERS),
     ),
+    Budget(
+        "blocking call, full, turbo",
+        120,
+        "us",
+        _cpu("blocking", "penstock, turbo"),
+        _peers("blocking", *PEERS),
+    ),
+    Budget(
+        "async call, full, turbo, 64 in flight",
+        130,
+        "us",
+        _cpu("async-64", "penstock, turbo"),
+        _peers("async-64", *PEERS),
+    ),
     Budget("stream, per event, blocking", 1.5, "x bare", _ratio("stream"), _peers_ratio("stream", *PEERS)),
     Budget(
         "stream, per event, async",

@@ -10,7 +10,12 @@ from modes import BY_NAME
 
 SHOWN = ("blocking", "async-64", "stream", "hit")
 WIDTH, LEFT, RIGHT, BAR, GAP = 860, 180, 90, 16, 5
-COLOURS = {"penstock": "#0b7285", "penstock, retry only": "#3bc9db", "bare": "#868e96"}
+COLOURS = {
+    "penstock": "#0b7285",
+    "penstock, turbo": "#1098ad",
+    "penstock, retry only": "#3bc9db",
+    "bare": "#868e96",
+}
 OTHERS = "#ced4da"
 
 

@@ -32,6 +32,7 @@ class Candidate:
 CANDIDATES = (
     Candidate("bare", "penstock", "bare:Bare", "requests", ("requests", "aiohttp")),
     Candidate("penstock", "penstock", "own:Full", "penstock", ("penstock",)),
+    Candidate("penstock, turbo", "penstock-turbo", "own:Turbo", "penstock", ("penstock", "penstock-turbo")),
     Candidate("penstock, retry only", "penstock-minimal", "own:Minimal", "penstock", ("penstock",)),
     Candidate("openai", "openai", "openai_sdk:OpenAISDK", "openai", ("openai",)),
     Candidate("any-llm", "any-llm-sdk", "any_llm_sdk:AnyLLMSDK", "any_llm", ("any-llm-sdk",), False),

@@ -56,6 +56,7 @@ def _folders(*plugins: str) -> tuple[str, ...]:
 
 ENVIRONMENTS = (
     Environment("penstock", _folders("wire", "openai", *STAGES)),
+    Environment("penstock-turbo", _folders("wire", "turbo", "openai", *STAGES)),
     Environment("penstock-minimal", _folders("wire", "openai", "retry")),
     Environment("openai", ("openai",)),
     Environment("any-llm-sdk", ("any-llm-sdk[openai]",)),

@@ -1,4 +1,4 @@
-"""The exact request counts once more, over real sockets: `requests` and aiohttp against the simulator."""
+"""The exact request counts once more, over real sockets: every transport against the simulator."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ Ask = Callable[..., Any]
 KEY = "sk-test-0123456789"
 
 
-@pytest.fixture(params=["blocking", "async"])
+@pytest.fixture(params=["blocking wire", "async wire", "blocking turbo", "async turbo"])
 def ask(request: pytest.FixtureRequest) -> Ask:
     """One call against a server: `ask(server, stream=..., times=..., **parameters)`."""
+    colour, transport = request.param.split()
 
     def blocking(server: Any, options: dict[str, Any], times: int, stream: bool, **parameters: Any) -> Any:
         answer, error = None, None
@@ -72,12 +73,13 @@ def ask(request: pytest.FixtureRequest) -> Ask:
     ) -> Any:
         options = {
             "environ": {},
+            "transport": transport,
             "pipeline": ["retry"],
             "retry": {"base": 0.01, "throttle_base": 0.01},
             "providers": {"openai": {"api_key": KEY, "base_url": server.url}},
             **(tables or {}),
         }
-        if request.param == "blocking":
+        if colour == "blocking":
             return blocking(server, options, times, stream, **parameters)
         return asyncio.run(asynchronous(server, options, times, stream, **parameters))
 

@@ -42,12 +42,13 @@ PIXEL = bytes.fromhex(
 
 
 class Caller:
-    """A client of one colour whose calls all look the same; `llama/tiny` is the model."""
+    """A client of one colour and transport whose calls all look the same; `llama/tiny` is the model."""
 
-    def __init__(self, colour: str, base_url: str, key: str | None = KEY) -> None:
+    def __init__(self, colour: str, transport: str, base_url: str, key: str | None = KEY) -> None:
         options: dict[str, Any] = {
             "config": False,
             "environ": {},
+            "transport": transport,
             "providers": {"llama": {"plugin": "openai", "base_url": base_url, "api_key": key}},
         }
         self._runner = asyncio.Runner() if colour == "async" else None
@@ -94,13 +95,13 @@ class Caller:
 MakeCaller = Callable[..., Caller]
 
 
-@pytest.fixture(params=["blocking", "async"])
+@pytest.fixture(params=["blocking wire", "async wire", "blocking turbo", "async turbo"])
 def make_caller(request: pytest.FixtureRequest) -> Iterator[MakeCaller]:
-    """Makes callers of one colour, and closes them; each test runs in both."""
+    """Makes callers of one colour and transport, and closes them; each test runs with all."""
     made: list[Caller] = []
 
     def make(base_url: str, key: str | None = KEY) -> Caller:
-        made.append(Caller(request.param, base_url, key))
+        made.append(Caller(*request.param.split(), base_url, key))
         return made[-1]
 
     yield make

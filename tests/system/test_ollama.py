@@ -160,12 +160,13 @@ def server(
 
 
 class Caller:
-    """A client of one colour whose calls all look the same."""
+    """A client of one colour and transport whose calls all look the same."""
 
-    def __init__(self, colour: str, address: str, **provider: Any) -> None:
+    def __init__(self, colour: str, transport: str, address: str, **provider: Any) -> None:
         options: dict[str, Any] = {
             "config": False,
             "environ": {"OLLAMA_HOST": address},
+            "transport": transport,
             "providers": {"ollama": provider},
         }
         self._runner = asyncio.Runner() if colour == "async" else None
@@ -214,13 +215,13 @@ class Caller:
             self._runner.close()
 
 
-@pytest.fixture(params=["blocking", "async"])
+@pytest.fixture(params=["blocking wire", "async wire", "blocking turbo", "async turbo"])
 def make_caller(request: pytest.FixtureRequest, server: OllamaServer) -> Iterator[Callable[..., Caller]]:
-    """Makes callers of one colour, and closes them; each test runs in both."""
+    """Makes callers of one colour and transport, and closes them; each test runs with all."""
     made: list[Caller] = []
 
     def make(**provider: Any) -> Caller:
-        made.append(Caller(request.param, server.address, **provider))
+        made.append(Caller(*request.param.split(), server.address, **provider))
         return made[-1]
 
     yield make

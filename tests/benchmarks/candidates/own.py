@@ -23,6 +23,7 @@ class Full:
     """Every stage, one target behind a route, one listener."""
 
     model = "fast"
+    transport = "wire"
     config: dict[str, Any] = {"routes": {"fast": {"targets": [f"openai/{MODEL}"]}}}  # noqa: RUF012
     no_breaker: dict[str, Any] = {"breaker": {"consecutive_failures": 0, "failure_rate": 0}}  # noqa: RUF012
 
@@ -37,10 +38,11 @@ class Full:
 
     def _arguments(self, mode: Mode, more: dict[str, Any] | None) -> dict[str, Any]:
         base_url = f"{self._address}/{mode.path}/v1"
-        wire = {"pool_maxsize": max(100, mode.width), "limit": max(100, mode.width), "limit_per_host": 0}
+        pools = {"pool_maxsize": max(100, mode.width), "limit": max(100, mode.width), "limit_per_host": 0}
         config = {
             "providers": {"openai": {"api_key": KEY, "base_url": base_url}},
-            "wire": wire,
+            "transport": self.transport,
+            self.transport: pools,
             **self.config,
             **(more or {}),
         }
@@ -119,6 +121,12 @@ class Full:
             self._client.close()
         client, self._client, self._async = self._async, None, None
         return client.close() if client is not None else None
+
+
+class Turbo(Full):
+    """The same over the transport of penstock-turbo."""
+
+    transport = "turbo"
 
 
 class Minimal(Full):

@@ -60,10 +60,11 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 
 class Asking:
-    """Calls of one colour with an image in them."""
+    """Calls of one colour and transport with an image in them."""
 
-    def __init__(self, colour: str, host: Host) -> None:
+    def __init__(self, colour: str, transport: str, host: Host) -> None:
         self._colour = colour
+        self._transport = transport
         self._host = host
         self.events: list[Any] = []
 
@@ -74,7 +75,8 @@ class Asking:
                 "environ": {},
                 "pipeline": ["guard"],
                 "providers": {"openai": {"api_key": "sk-test-0123456789", "base_url": server.url}},
-                "wire": {
+                "transport": self._transport,
+                self._transport: {
                     "ca_bundle": str(self._host.certificate),
                     "allow_addresses": ["127.0.0.1/32"] if reach else [],
                 },
@@ -102,9 +104,9 @@ class Asking:
         return str(caught.value)
 
 
-@pytest.fixture(params=["blocking", "async"])
+@pytest.fixture(params=["blocking wire", "async wire", "blocking turbo", "async turbo"])
 def ask(request: pytest.FixtureRequest, host: Host) -> Asking:
-    return Asking(request.param, host)
+    return Asking(*request.param.split(), host)
 
 
 def test_the_bytes_are_sent_instead_of_the_url(ask: Asking, host: Host) -> None:

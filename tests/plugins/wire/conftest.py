@@ -9,6 +9,7 @@ pytest.register_assert_rewrite(
     "penstock_testkit.transport_framing",
     "penstock_testkit.transport_limits",
     "penstock_testkit.transport_messages",
+    "penstock_testkit.transport_public",
     "penstock_testkit.transport_routes",
     "penstock_testkit.transport_scenarios",
 )

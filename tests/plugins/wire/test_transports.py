@@ -10,12 +10,13 @@ from penstock_testkit.transport_conformance import (
     ThreadConformance,
     TransportConformance,
 )
+from penstock_testkit.transport_public import PublicConformance
 from penstock_wire.asynchronous import AsyncTransport
 from penstock_wire.blocking import BlockingTransport
 from penstock_wire.config import WireConfig
 
 
-class TestBlocking(TransportConformance, ThreadConformance):
+class TestBlocking(TransportConformance, ThreadConformance, PublicConformance):
     colour = "blocking"
 
     def make(self, *, environ: Any = None, connections: int | None = None, **options: Any) -> Transport:
@@ -24,7 +25,7 @@ class TestBlocking(TransportConformance, ThreadConformance):
         return BlockingTransport(WireConfig(**options), environ=environ or {})
 
 
-class TestAsync(TransportConformance, CancellationConformance):
+class TestAsync(TransportConformance, CancellationConformance, PublicConformance):
     colour = "async"
 
     def make(self, *, environ: Any = None, connections: int | None = None, **options: Any) -> Transport:

@@ -177,17 +177,21 @@ class CancellationConformance(Conformance, standard=True):
             self.cancelled(server, lambda t: fetch(t, server.url), lambda: server.wait_for_requests(1))
 
     def test_cancelled_while_a_large_body_is_written(self) -> None:
+        left = threading.Event()
+
         def behaviour(connection: Connection) -> None:
             connection._sock.recv(10)
             connection._server._note(Received("", {}, b""))
-            connection._server.stopping.wait(SHORT)
+            left.wait(LONG)
+
+        async def write(transport: Transport) -> None:
+            try:
+                await fetch(transport, server.url, body=bytes(30_000_000))
+            finally:
+                left.set()
 
         with RawServer(behaviour) as server:
-            self.cancelled(
-                server,
-                lambda t: fetch(t, server.url, body=bytes(30_000_000)),
-                lambda: server.wait_for_requests(1),
-            )
+            self.cancelled(server, write, lambda: server.wait_for_requests(1))
 
     def test_cancelled_while_waiting_for_the_pool_the_place_goes_to_the_next(self) -> None:
         go_on = threading.Event()

@@ -27,9 +27,9 @@ from penstock.frozen import dataclass
 from penstock.http import HttpHead
 from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.failures import broken, not_connected, reason, timed_out, too_large
-from penstock_wire.fields import HeaderMemory
 from penstock_wire.incoming import Incoming, ProtocolError
 from penstock_wire.inflate import MalformedBody, inflater
+from penstock_wire.outgoing import Outgoing
 from penstock_wire.pools import GatedAdapter, LeasingPool, limited_socket
 from penstock_wire.proxies import Proxies
 from penstock_wire.public import PublicOnly
@@ -46,8 +46,6 @@ _URLS = 256
 _GRACE = 0.05
 """Seconds `close` waits for the framing's end of a response that is complete otherwise."""
 _GRACE_BYTES = 1 << 16
-_JOIN = 1 << 16
-"""Bytes up to which a body is copied behind its head, so that both leave in one packet."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -58,8 +56,7 @@ class _Route:
     pool: LeasingPool
     tunnel: bool
     proxied: bool
-    line: bytes
-    fields: HeaderMemory[bytes]
+    outgoing: Outgoing
 
 
 class _Pools:
@@ -113,7 +110,7 @@ class BlockingTransport:
         if pools.pid != os.getpid():
             pools = self._after_fork()
         route = pools.routes.get(request.url) or self._route(pools, request.url)
-        head, body = _message(route, request)
+        head, body = route.outgoing.message(request)
         try:
             connection = self._lease(route, limits)
         except ClosedPoolError:
@@ -149,19 +146,13 @@ class BlockingTransport:
         address = read_url(url)
         proxy = self._proxies.choose(address)
         forwarded = proxy is not None and address.scheme == "http"
-        extra = pools.adapter.proxy_headers(proxy) if proxy is not None and forwarded else {}
-
-        def render(headers: dict[str, str]) -> bytes:
-            fields = {"host": address.authority} | headers | extra
-            return "".join([f"{name}: {value}\r\n" for name, value in fields.items()]).encode("latin-1")
-
+        extra = pools.adapter.proxy_headers(proxy) if proxy is not None and forwarded else None
         route = _Route(
             address=address,
             pool=pools.adapter.pool_for(address, proxy),
             tunnel=proxy is not None and not forwarded,
             proxied=proxy is not None,
-            line=f" {address.url if forwarded else address.target} HTTP/1.1\r\n".encode("latin-1"),
-            fields=HeaderMemory(address, render),
+            outgoing=Outgoing(address, extra),
         )
         if len(pools.routes) >= _URLS:
             pools.routes.clear()
@@ -214,17 +205,6 @@ class BlockingTransport:
         self._inherited.append(self._pools)
         self._pools = _Pools(GatedAdapter(self._config, self._context))
         return self._pools
-
-
-def _message(route: _Route, request: HttpRequest) -> tuple[bytes, bytes]:
-    """The bytes of a request: its head with a small body behind it, and a large body by itself."""
-    fields = route.fields.of(request)
-    head = b"%b%b%b" % (request.method.encode("ascii"), route.line, fields)
-    body = request.body
-    if body is None:
-        return head + (b"\r\n" if request.method == "GET" else b"content-length: 0\r\n\r\n"), b""
-    head += b"content-length: %d\r\n\r\n" % len(body)
-    return (head + body, b"") if len(body) <= _JOIN else (head, body)
 
 
 def _failure(shown: str, error: BaseException) -> TransportError:
