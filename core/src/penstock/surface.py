@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from penstock.answers import Answer, Embeddings, answer_from, embeddings_from, joined
 from penstock.errors import ConfigError, UsageError
 from penstock.redaction import Unpicklable
-from penstock.requests import chat_request, embed_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,10 +37,12 @@ class Surface(Unpicklable):
         listeners: Sequence[Listener],
         environ: Mapping[str, str] | None,
     ) -> None:
+        from penstock import requests
         from penstock.config import Settings
         from penstock.plugins import Plugins
 
         self._closed = False
+        self._requests = requests  # an import statement in each call would cost half a microsecond
         if callable(listeners) or not all(map(callable, listeners)):
             raise ConfigError("listeners must be a list of callables that take one event")
         settings = Settings.load(
@@ -135,13 +136,13 @@ class Surface(Unpicklable):
     ) -> tuple[Call, Reply]:
         engine = self._engine
         settings, options = self._split(given)
-        request = chat_request(model, messages, given, stream=stream)
+        request = self._requests.chat_request(model, messages, given, stream=stream)
         call, proceed = engine.new_call(request, options=options, **settings)
         return call, await engine.run(call, proceed)
 
     async def _embed(self, model: str, inputs: Any, given: dict[str, Any]) -> Embeddings:
         settings, options = self._split(given)
-        request = embed_request(model, inputs, given)
+        request = self._requests.embed_request(model, inputs, given)
         deadline: float | None = None
         parts: list[Embeddings] = []
         for batch in self._engine.batches(request):

@@ -8,9 +8,8 @@ provider's own words: an error answer, an error event, a keep-alive.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
-
-from penstock.frozen import dataclass
 
 if TYPE_CHECKING:
     from penstock_testkit.failure import Failure

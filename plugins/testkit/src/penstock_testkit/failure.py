@@ -8,9 +8,8 @@ quota or a request that never fits).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
-
-from penstock.frozen import dataclass
 
 Kind = Literal[
     "authentication",

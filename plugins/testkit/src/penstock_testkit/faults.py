@@ -13,10 +13,9 @@ strikes in the middle of its body.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from penstock.frozen import dataclass
 from penstock_testkit.failure import Failure, Kind, RetryAfterForm, kind_of, retry_after_headers
 from penstock_testkit.plan import (
     END,

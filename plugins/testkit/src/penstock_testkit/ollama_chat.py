@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from penstock.frozen import dataclass
 from penstock_testkit.openai_chat import CREATED, chat_completion
 from penstock_testkit.plan import Data
 from penstock_testkit.received import ReceivedRequest

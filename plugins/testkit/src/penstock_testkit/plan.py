@@ -14,10 +14,8 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
-
-from penstock.frozen import dataclass
 
 Framing = Literal["length", "chunked", "eof"]
 Part = Literal["content", "finish", "usage", "done", "other"]

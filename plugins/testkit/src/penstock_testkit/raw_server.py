@@ -14,10 +14,9 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeAlias
-
-from penstock.frozen import dataclass
 
 Behaviour: TypeAlias = "Callable[[Connection], None]"
 

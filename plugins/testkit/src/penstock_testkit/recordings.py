@@ -13,12 +13,11 @@ import os
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from penstock.frozen import dataclass
 from penstock_testkit.faults import Fault
 from penstock_testkit.plan import END, Data, Head, Plan
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from penstock.frozen import dataclass
 from typing import TYPE_CHECKING
 
 from penstock_wire.outgoing import Outgoing
