@@ -72,7 +72,9 @@ class Engine:
         self._timeouts: Timeouts = settings.core.timeouts.limits()
         self._listeners = self.parts.listeners
         self._redactor = settings.redactor
-        self._spans = spans.SpanListener(settings.redactor)
+        tracing = settings.core.tracing
+        self._propagate = tracing.propagate
+        self._spans = spans.SpanListener(settings.redactor, self.parts.base_url, content=tracing.content)
         self._entries: dict[tuple[str, frozenset[str]], Entry] = {}
         order = settings.core.pipeline or ()
         self._pre = plugins.hooks("penstock_pre_request", order)
@@ -280,6 +282,10 @@ class Engine:
 
     async def start(self) -> None:
         """Start stages, the innermost first; called once before the first call."""
+        if self._propagate:
+            from penstock.propagation import propagate
+
+            propagate(self.runtime, self._propagate if isinstance(self._propagate, tuple) else None)
         for ring in reversed(self.parts.rings):
             for stage in ring.instances():
                 start = getattr(stage, "start", None)

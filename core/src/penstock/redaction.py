@@ -63,11 +63,14 @@ class Redactor(Unpicklable):
             self.add(secret)
 
     def add(self, secret: str) -> None:
-        """Mask this value from now on, its stripped and URL-encoded forms too."""
+        """Mask this value from now on, its stripped, URL-encoded and JSON-escaped forms too."""
         stripped = secret.strip()
         if stripped.lower() in _PLACEHOLDERS:
             return
-        forms = {secret, stripped, quote(stripped, safe=""), quote_plus(stripped)}
+        import json
+
+        escaped = (json.dumps(stripped)[1:-1], json.dumps(stripped, ensure_ascii=False)[1:-1])
+        forms = {secret, stripped, quote(stripped, safe=""), quote_plus(stripped), *escaped}
         self._values |= {form for form in forms if len(form) >= 4}
         longest_first = sorted(self._values, key=len, reverse=True)
         self._exact = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
