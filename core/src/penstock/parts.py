@@ -188,6 +188,10 @@ class Parts:
             return made
         raise ConfigError(f"provider {plugin!r} created neither a Codec nor a Provider: {made!r}")
 
+    def instances(self) -> tuple[str, ...]:
+        """The provider instances there are, in the order they were made."""
+        return tuple(self._providers)  # without the lock: a provider that is being made may take its time
+
     def base_url(self, instance: str) -> str:
         """The address of a provider instance, "" where it has none."""
         return getattr(self.provider(instance), "base_url", "")
