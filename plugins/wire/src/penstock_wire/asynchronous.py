@@ -36,6 +36,7 @@ from penstock_wire.failures import (
     HEAD_TOO_LARGE,
     broken,
     not_connected,
+    raise_alone,
     reason,
     timed_out,
     too_large,
@@ -135,7 +136,7 @@ class AsyncTransport:
                 raise timed_out(route.shown, current.phase) from None
             if isinstance(error, Exception):
                 proxied = route.proxy is not None
-                raise self._failure(route.shown, error, current, proxied=proxied) from None
+                raise_alone(self._failure(route.shown, error, current, proxied=proxied))
             raise
         finally:
             deadlines.remove(current)

@@ -23,6 +23,9 @@ def _plain(value: object) -> object:
 def _loads(text: str) -> Any:
     try:
         return json.loads(text)
+    except json.JSONDecodeError as error:
+        error.doc = ""  # the whole document, which may quote a secret, would hang on the error
+        raise
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
 
@@ -50,7 +53,8 @@ def _implementation() -> tuple[Callable[[str], Any], Callable[[object], bytes]]:
         try:
             return parse(text)
         except ValueError:
-            return _loads(text)
+            pass  # out of here, or the error below would carry this one, and that the document
+        return _loads(text)
 
     def dumps(value: object) -> bytes:
         try:
@@ -84,5 +88,8 @@ def loads_first(text: str) -> Any:
     """Read the document that `text` begins with and ignore what follows it; raises ValueError."""
     try:
         return _decode_first(text.lstrip())[0]
+    except json.JSONDecodeError as error:
+        error.doc = ""
+        raise
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
