@@ -142,7 +142,9 @@ class Net:
             attempts = getattr(each, "attempts", ())
             self.text(f"attempts of {name}", repr([(a, a.head and a.head.status) for a in attempts]))
             more = [each.__cause__, each.__context__, *(a.error for a in attempts)]
-            more += [*getattr(each, "errors", ()), *getattr(each, "exceptions", ())]
+            for name in ("errors", "exceptions"):
+                held = getattr(each, name, ())
+                more += held if isinstance(held, tuple | list) else ()
             waiting += [other for other in more if other is not None]
 
     def client(self, client: Any) -> None:
@@ -244,7 +246,7 @@ class Setting:
         self.environ = {
             "SPARE_KEY": spare,
             "OPENAI_API_KEY": secrets.plant("key for another server", "sk-{}"),
-            "PENSTOCK__PROVIDERS__SPARE__ORGANIZATION": secrets.plant("organization", "org-{}"),
+            "PENSTOCK__PROVIDERS__SPARE__ORGANIZATION": "org-no-secret",
         }
         netrc = folder / ".netrc"
         netrc.write_text(f"default login ada password {secrets.plant('netrc')}\n", encoding="utf-8")

@@ -326,7 +326,9 @@ def _is_request_id(given: Any) -> bool:
 
 def _seconds(timeout: Any) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-        raise InvalidRequestError(f"timeout must be seconds above zero, not {timeout!r}", param="timeout")
+        number = isinstance(timeout, (int, float))  # of what is none, nobody knows what it may be
+        given = repr(timeout) if number else f"a {type(timeout).__name__}"
+        raise InvalidRequestError(f"timeout must be seconds above zero, not {given}", param="timeout")
     return float(timeout)
 
 

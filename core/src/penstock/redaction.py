@@ -37,6 +37,19 @@ _MARKERS = re.compile(
 )
 
 
+def raise_alone(error: Exception) -> NoReturn:
+    """
+    Raise an error without the one that is being handled: not even hidden, as `from None` would leave it.
+
+    Errors of libraries hold what they were given: a request with its headers, a whole body, a value that was
+    refused. Whoever keeps, logs or pickles ours would keep that too.
+    """
+    try:
+        raise error
+    finally:
+        error.__context__ = None
+
+
 class Unpicklable:
     """The base of what holds secrets: a pickle would carry them to wherever it is stored."""
 

@@ -29,6 +29,7 @@ from yarl import URL
 
 from penstock.errors import InvalidRequestError, UsageError
 from penstock.http import HttpHead
+from penstock.redaction import raise_alone
 from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.connector import Connector, LimitReached, Progress, progress
 from penstock_wire.deadlines import Deadlines
@@ -36,7 +37,6 @@ from penstock_wire.failures import (
     HEAD_TOO_LARGE,
     broken,
     not_connected,
-    raise_alone,
     reason,
     timed_out,
     too_large,

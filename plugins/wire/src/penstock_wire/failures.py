@@ -11,7 +11,6 @@ import os
 import re
 import socket
 import ssl
-from typing import NoReturn
 
 from penstock.errors import (
     AttemptTimeout,
@@ -31,19 +30,6 @@ _WAITING = {
     "pool": "no free connection in time",
     "read": "no data in time",
 }
-
-
-def raise_alone(failure: Exception) -> NoReturn:
-    """
-    Raise it without the error that is being handled: not even hidden, as `from None` would leave it.
-
-    An HTTP library's errors hold the request, and that its headers and the proxy's URL; whoever keeps, logs
-    or pickles ours would keep them too.
-    """
-    try:
-        raise failure
-    finally:
-        failure.__context__ = None
 
 
 def timed_out(shown: str, phase: str) -> AttemptTimeout:
