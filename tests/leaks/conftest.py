@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+import json
 import logging
 import pickle
 import traceback
@@ -255,7 +256,7 @@ class Setting:
     def write(self, url: str, *, logs: str = 'existing = "keep"', more: str = "") -> Path:
         """The configuration for an upstream at `url`."""
         plant, folder = self._secrets.plant, self.folder
-        header, query = plant("header", "Token {}/+"), plant("query", "{}%2F+")
+        header, query = plant("header", 'To"k\\en {}/+'), plant("query", "{}%2F+")
         self.path.write_text(
             f"""
 version = 1
@@ -263,7 +264,7 @@ pipeline = ["guard", "cache", "routing", "cost", "retry", "breaker", "limiter"]
 [providers.openai]
 api_key = "file:{folder / "key"}"
 base_url = "{url}?key={query}"
-headers = {{ x-extra = "{header}" }}
+headers = {{ x-extra = {json.dumps(header)} }}
 [providers.spare]
 plugin = "openai"
 api_key = "${{SPARE_KEY}}"
@@ -293,6 +294,7 @@ propagate = true
 content = true
 [logs]
 level = "DEBUG"
+format = "json"
 file = "{folder / "log.txt"}"
 loggers = ["root"]
 {logs}
