@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from opentelemetry import baggage, context, trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState, set_span_in_context
 
-from penstock import CallError
+from penstock import CallError, hookimpl
 from penstock.errors import ConfigError
+from penstock.http import HttpRequest, Limits
+from penstock.runtime import drive
 from penstock_testkit import Simulator, faults
 
 World = Callable[..., Any]
@@ -165,3 +168,33 @@ def test_a_client_with_it_closes_its_transport(make_world: World, exported: Any)
         here.chat()
     here.client.close()
     assert closed == [True]
+
+
+def test_what_else_the_transport_can_do_is_its_own(make_world: World) -> None:
+    here = make_world("blocking", **ON)
+    here.transport.public = lambda: "its public side, for URLs from outside"
+    assert "outside" in here.runtime.transport.public()
+    with pytest.raises(AttributeError):
+        _ = here.runtime.transport.nothing
+    assert "nothing" not in repr(copy.copy(here.runtime.transport))
+
+
+def test_a_request_outside_of_an_attempt_carries_nothing(make_world: World, exported: Any) -> None:
+    here = make_world("blocking", **ON)
+    limits = Limits(connect=1.0, pool=1.0, due=60.0, max_bytes=1000)
+
+    def fetch() -> None:
+        request = HttpRequest("GET", "http://sim.test/v1/models", {})
+        drive(drive(here.runtime.transport.send(request, limits)).close())
+
+    fetch()
+
+    class Curious:
+        @hookimpl
+        def penstock_pre_request(self, call: Any) -> None:
+            fetch()
+
+    there = make_world("blocking", plugins=[("curious", Curious())], **ON)
+    there.chat()
+    assert sent(here) == [None, None]
+    assert None not in sent(there)
