@@ -2,9 +2,12 @@
 How good token counts are: estimates of recorded requests beside what the providers really counted.
 
 For each method that can be used here: the median of the relative error, its 95th percentile, and the bias
-(estimated over reported, in all). Recordings are read from the folder PENSTOCK_RECORDINGS names. Reported
-counts that are no count of the prompt are left out and counted: prompts served in part from elsewhere (search
-results, stored prompts), and requests that were not recorded.
+(estimated over reported, in all); the same by what the requests hold, for prompts of 100 tokens and more (a
+short one is half template, and a few tokens are a large share), and for every other recording of a model:
+where a number of `families.py` comes from recordings, it comes from the ones between. Recordings are read
+from the folder PENSTOCK_RECORDINGS names. Reported counts that are no count of the prompt are left out and
+counted: prompts served in part from elsewhere (search results, stored prompts), and requests that were not
+recorded.
 
     PENSTOCK_RECORDINGS=... python tests/benchmarks/bench_tokens.py [--each]
 """
@@ -23,11 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import InvalidRequestError
-from penstock.messages import ChatRequest, EmbedRequest
+from penstock.messages import ChatRequest, EmbedRequest, Image, RawPart, Text
 from penstock.requests import chat_request, embed_request
 from penstock_cost import LearnedRatio, count_tokens
 from penstock_cost.counting import heuristic
 
+LONG = 100
+"""Tokens from which on a prompt is no short one."""
 LEFT_OUT = {"perplexity": "answers from search results", "huggingface": "hosts with templates of their own"}
 
 
@@ -65,7 +70,26 @@ def reported_input(body: str) -> int | None:
         count = usage.get("prompt_tokens", document.get("prompt_eval_count"))
         if isinstance(count, int) and count > 0:
             found = count
+            # Some count sound apart, in the total alone.
+            found += max(0, usage.get("total_tokens", 0) - count - usage.get("completion_tokens", 0))
     return found
+
+
+def kind(request: ChatRequest | EmbedRequest) -> str:
+    """What a request holds that is hardest to count."""
+    if isinstance(request, EmbedRequest):
+        return "embeddings"
+    parts = [part for each in request.messages if isinstance(each.content, tuple) for part in each.content]
+    given = [
+        part.url if isinstance(part, Image) else part.payload.get("image_url")
+        for part in parts
+        if not isinstance(part, Text)
+    ]
+    if any(isinstance(url, str) and url.startswith("http") for url in given):
+        return "images of unknown size"
+    if any(not isinstance(part, Text) for part in parts):
+        return "images, sound, files"
+    return "tools" if request.tools else "schemas" if request.schema is not None else "text"
 
 
 def request_of(body: Any) -> ChatRequest | EmbedRequest | None:
@@ -107,6 +131,8 @@ def cases(folder: Path) -> tuple[list[Case], dict[str, int]]:
         request = request_of(record["request_body"]) if record["request_body"] else None
         if provider in LEFT_OUT:
             skipped[LEFT_OUT[provider]] += 1
+        elif isinstance(request, ChatRequest) and any(isinstance(tool, RawPart) for tool in request.tools):
+            skipped["tools of the provider's own, and what they found"] += 1
         elif count is None:
             skipped["no count reported"] += 1
         elif request is None:
@@ -121,7 +147,7 @@ def row(name: str, pairs: list[tuple[int, int]]) -> None:
     errors = sorted(abs(estimated - reported) / reported for estimated, reported in pairs)
     high = errors[min(len(errors) - 1, int(len(errors) * 0.95))]
     bias = sum(estimated for estimated, _ in pairs) / sum(reported for _, reported in pairs)
-    print(f"{name:28} {len(pairs):5} {statistics.median(errors):9.1%} {high:9.1%} {bias:9.2f}")
+    print(f"{name:36} {len(pairs):5} {statistics.median(errors):9.1%} {high:9.1%} {bias:9.2f}")
 
 
 def learning(found: list[Case]) -> list[tuple[int, int]]:
@@ -142,20 +168,35 @@ def main() -> None:
         print("PENSTOCK_RECORDINGS names no folder of recordings; nothing to compare")
         return
     found, skipped = cases(folder)
-    print(f"{'':28} {'cases':>5} {'median':>9} {'p95':>9} {'bias':>9}")
+    print(f"{'':36} {'cases':>5} {'median':>9} {'p95':>9} {'bias':>9}")
     by_method: dict[str, list[tuple[int, int]]] = defaultdict(list)
     by_provider: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    by_kind: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    long: list[tuple[int, int]] = []
+    held_out: list[tuple[int, int]] = []
+    seen: dict[tuple[str, str], int] = defaultdict(int)
     for case in found:
         count = count_tokens(case.request, case.model, case.provider)
         by_method[count.method].append((count.tokens, case.reported))
         estimated = heuristic(case.request, case.model, case.provider)
-        by_provider[case.provider].append((estimated, case.reported))
+        pair = (estimated, case.reported)
+        by_provider[case.provider].append(pair)
+        by_kind[kind(case.request)].append(pair)
+        if case.reported >= LONG:
+            long.append(pair)
+        if seen[case.provider, case.model] % 2:
+            held_out.append(pair)
+        seen[case.provider, case.model] += 1
         if "--each" in sys.argv:
             error = estimated / case.reported - 1
             print(f"  {error:+8.1%} {estimated:6} {case.reported:6} {case.provider}/{case.model} {case.file}")
     for method, pairs in sorted(by_method.items()):
         row(method, pairs)
     row("heuristic, learned ratio", learning(found))
+    row("heuristic, held out", held_out)
+    row(f"heuristic, {LONG} tokens or more", long)
+    for name, pairs in sorted(by_kind.items()):
+        row(f"  heuristic, {name}", pairs)
     for provider, pairs in sorted(by_provider.items()):
         row(f"  heuristic, {provider}", pairs)
     for reason, number in sorted(skipped.items()):

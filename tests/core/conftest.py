@@ -7,6 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from penstock import Call, ChatResponse, Choice, Client, ProviderSpec, Reply, Slot, StageSpec, hookimpl
 from penstock.config import Config, StageConfig
@@ -85,3 +89,24 @@ def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
     bench.close()
+
+
+class Exported(InMemorySpanExporter):
+    """The spans of a test."""
+
+    def by_name(self) -> tuple[Any, list[Any]]:
+        """The call's span, and its attempts' in order."""
+        spans = self.get_finished_spans()
+        attempts = [span for span in spans if span.name == "penstock.attempt"]
+        (call,) = (span for span in spans if span.name != "penstock.attempt")
+        return call, attempts
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> Exported:
+    """A tracer for the process, for this test only."""
+    exporter = Exported()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    return exporter

@@ -6,10 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from penstock import AuthenticationError, StreamInterrupted, spans
@@ -17,23 +13,6 @@ from penstock.events import AttemptFinished, AttemptStarted
 from penstock_testkit import faults
 
 World = Callable[..., Any]
-
-
-@pytest.fixture
-def exported(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    return exporter
-
-
-def by_name(exporter: InMemorySpanExporter) -> tuple[Any, list[Any]]:
-    """The call's span, and its attempts' in order."""
-    spans = exporter.get_finished_spans()
-    attempts = [span for span in spans if span.name == "penstock.attempt"]
-    (call,) = (span for span in spans if span.name != "penstock.attempt")
-    return call, attempts
 
 
 def test_without_a_tracer_no_listener_is_added(world: World) -> None:
@@ -44,10 +23,10 @@ def test_without_a_tracer_no_listener_is_added(world: World) -> None:
 
 
 def test_a_retried_call_is_one_client_span_with_an_attempt_for_each_request(
-    world: World, exported: InMemorySpanExporter
+    world: World, exported: Any
 ) -> None:
     answer = world([faults.status(503)]).chat(temperature=0.5, max_tokens=10, stop=["x"])
-    call, attempts = by_name(exported)
+    call, attempts = exported.by_name()
     assert call.name == "chat gpt-4o-mini"
     assert call.kind is SpanKind.CLIENT
     assert call.status.status_code is StatusCode.UNSET
@@ -72,59 +51,53 @@ def test_a_retried_call_is_one_client_span_with_an_attempt_for_each_request(
     assert all(span.parent.span_id == call.context.span_id for span in attempts)
 
 
-def test_a_failed_call_has_the_status_as_its_error_type_and_no_events(
-    world: World, exported: InMemorySpanExporter
-) -> None:
+def test_a_failed_call_has_the_status_as_its_error_type_and_no_events(world: World, exported: Any) -> None:
     with pytest.raises(AuthenticationError):
         world([faults.status(401)]).chat()
-    call, attempts = by_name(exported)
+    call, attempts = exported.by_name()
     assert call.attributes["error.type"] == "401"
     assert call.status.status_code is StatusCode.ERROR
     assert not call.events
     assert not attempts[0].events
 
 
-def test_a_stream_ends_its_span_when_it_ends(world: World, exported: InMemorySpanExporter) -> None:
+def test_a_stream_ends_its_span_when_it_ends(world: World, exported: Any) -> None:
     here = world([faults.slow_first_token(2.0)])
     _, stream = here.stream()
-    call, _ = by_name(exported)
+    call, _ = exported.by_name()
     assert call.attributes["gen_ai.request.stream"] is True
     assert call.attributes["gen_ai.response.time_to_first_chunk"] == pytest.approx(2.0)
     assert call.attributes["gen_ai.usage.output_tokens"] == stream.answer.usage.output_tokens
 
 
-def test_a_cut_stream_is_a_failed_span_with_its_partial_model(
-    world: World, exported: InMemorySpanExporter
-) -> None:
+def test_a_cut_stream_is_a_failed_span_with_its_partial_model(world: World, exported: Any) -> None:
     with pytest.raises(StreamInterrupted):
         world([faults.cut(after=2)]).stream()
-    call, (attempt,) = by_name(exported)
+    call, (attempt,) = exported.by_name()
     assert call.attributes["error.type"] == attempt.attributes["error.type"] == "connection_error"
 
 
-def test_an_embedding_is_its_own_operation(world: World, exported: InMemorySpanExporter) -> None:
+def test_an_embedding_is_its_own_operation(world: World, exported: Any) -> None:
     world().embed("text")
-    call, _ = by_name(exported)
+    call, _ = exported.by_name()
     assert call.name == "embeddings text-embedding-3-small"
 
 
-def test_an_error_message_in_a_span_is_redacted(world: World, exported: InMemorySpanExporter) -> None:
+def test_an_error_message_in_a_span_is_redacted(world: World, exported: Any) -> None:
     key = "sk-test-0123456789"
     with pytest.raises(AuthenticationError):
         world([faults.status(401, message=f"Incorrect API key provided: {key}")]).chat()
     assert key not in repr(
-        [(span.status.description, dict(span.attributes)) for span in by_name(exported)[1]]
+        [(span.status.description, dict(span.attributes)) for span in exported.by_name()[1]]
     )
 
 
-def test_an_attempt_that_outlives_its_call_still_ends_its_span(
-    world: World, exported: InMemorySpanExporter
-) -> None:
+def test_an_attempt_that_outlives_its_call_still_ends_its_span(world: World, exported: Any) -> None:
     here = world()
     here.chat()
     call = here.events[0].call
     attempt = call.attempts[0]
-    listener = spans.SpanListener(here.client.settings.redactor)
+    listener = spans.SpanListener(here.client.settings.redactor, lambda provider: "http://sim.test/v1")
     listener(AttemptStarted(0.0, call, attempt))
     listener(AttemptFinished(1.0, call, attempt, "ok"))
     listener(AttemptFinished(1.0, call, attempt, "ok"))

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         UnknownModelError,
         UsageError,
     )
+    from penstock.health import Finding, Health
     from penstock.hookspecs import hookimpl
     from penstock.messages import (
         ChatRequest,
@@ -106,6 +107,7 @@ _HOMES = {
         "RequestTimeoutError RequestTooLarge ResponseTooLarge ServerError StageSuspendedError "
         "StreamInterrupted TransferError TransportError UnknownModelError UsageError"
     ),
+    "health": "Finding Health",
     "hookspecs": "hookimpl",
     "messages": "ChatRequest EmbedRequest Image Message RawPart Schema Text Tool ToolCall",
     "responses": "ChatResponse Choice Chunk EmbedResponse Model ToolCallDelta Usage",
@@ -141,6 +143,8 @@ __all__ = [
     "EmbedRequest",
     "EmbedResponse",
     "Embeddings",
+    "Finding",
+    "Health",
     "HealthCheckSpec",
     "Image",
     "InvalidRequestError",

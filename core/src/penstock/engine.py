@@ -73,7 +73,9 @@ class Engine:
         self._timeouts: Timeouts = settings.core.timeouts.limits()
         self._listeners = self.parts.listeners
         self._redactor = settings.redactor
-        self._spans = spans.SpanListener(settings.redactor)
+        tracing = settings.core.tracing
+        self._propagate = tracing.propagate
+        self._spans = spans.SpanListener(settings.redactor, self.parts.base_url, content=tracing.content)
         self._entries: dict[tuple[str, frozenset[str]], Entry] = {}
         order = settings.core.pipeline or ()
         self._pre = plugins.hooks("penstock_pre_request", order)
@@ -281,6 +283,10 @@ class Engine:
 
     async def start(self) -> None:
         """Start stages, the innermost first; called once before the first call."""
+        if self._propagate:
+            from penstock.propagation import propagate
+
+            propagate(self.runtime, self._propagate if isinstance(self._propagate, tuple) else None)
         for ring in reversed(self.parts.rings):
             for stage in ring.instances():
                 start = getattr(stage, "start", None)
@@ -321,7 +327,9 @@ def _is_request_id(given: Any) -> bool:
 
 def _seconds(timeout: Any) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-        raise InvalidRequestError(f"timeout must be seconds above zero, not {timeout!r}", param="timeout")
+        number = isinstance(timeout, (int, float))  # of what is none, nobody knows what it may be
+        given = repr(timeout) if number else f"a {type(timeout).__name__}"
+        raise InvalidRequestError(f"timeout must be seconds above zero, not {given}", param="timeout")
     return float(timeout)
 
 

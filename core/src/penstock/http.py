@@ -43,6 +43,9 @@ class HttpHead:
     """
     The head of a response.
 
+    It stays with its attempt, and so with errors and events; a server may set cookies in it, or quote what it
+    was sent. So its repr, and its pickles and copies, leave the headers out.
+
     Args:
         status: HTTP status code.
         headers: names in lower case.
@@ -50,8 +53,11 @@ class HttpHead:
     """
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     received: float = 0.0
+
+    def __reduce__(self) -> tuple[type[HttpHead], tuple[int, Mapping[str, str], float]]:
+        return HttpHead, (self.status, {}, self.received)
 
 
 @dataclass(slots=True)
@@ -63,7 +69,7 @@ class HttpResponse(HttpHead):
         body: the decompressed body in bytes.
     """
 
-    body: bytes = field(default=b"")
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

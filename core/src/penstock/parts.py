@@ -76,6 +76,7 @@ class Parts:
         self._pipelines = {NOTHING: Pipeline(self.rings, self.provider, self.lock)}
         for instance in settings.providers:
             self.provider(instance)
+        self._check_tracing()
         # Last: a listener may set something up for the process; nobody would undo that for half a client.
         self.listeners += self._make_listeners()
 
@@ -186,6 +187,21 @@ class Parts:
         if isinstance(made, Provider):
             return made
         raise ConfigError(f"provider {plugin!r} created neither a Codec nor a Provider: {made!r}")
+
+    def instances(self) -> tuple[str, ...]:
+        """The provider instances there are, in the order they were made."""
+        return tuple(self._providers)  # without the lock: a provider that is being made may take its time
+
+    def base_url(self, instance: str) -> str:
+        """The address of a provider instance, "" where it has none."""
+        return getattr(self.provider(instance), "base_url", "")
+
+    def _check_tracing(self) -> None:
+        """A name in `[tracing] propagate` that no provider has would silently do nothing."""
+        wanted = self._core.tracing.propagate
+        for name in wanted if isinstance(wanted, tuple) else ():
+            if name not in self.settings.providers and not self.plugins.find(ProviderSpec, name):
+                raise ConfigError(f"tracing.propagate: no provider is called {name!r}")
 
     def describe(self, target: Target) -> Model:
         """What is known of a target's model without asking anybody; None where nothing is."""

@@ -37,6 +37,19 @@ _MARKERS = re.compile(
 )
 
 
+def raise_alone(error: Exception) -> NoReturn:
+    """
+    Raise an error without the one that is being handled: not even hidden, as `from None` would leave it.
+
+    Errors of libraries hold what they were given: a request with its headers, a whole body, a value that was
+    refused. Whoever keeps, logs or pickles ours would keep that too.
+    """
+    try:
+        raise error
+    finally:
+        error.__context__ = None
+
+
 class Unpicklable:
     """The base of what holds secrets: a pickle would carry them to wherever it is stored."""
 
@@ -63,11 +76,14 @@ class Redactor(Unpicklable):
             self.add(secret)
 
     def add(self, secret: str) -> None:
-        """Mask this value from now on, its stripped and URL-encoded forms too."""
+        """Mask this value from now on, its stripped, URL-encoded and JSON-escaped forms too."""
         stripped = secret.strip()
         if stripped.lower() in _PLACEHOLDERS:
             return
-        forms = {secret, stripped, quote(stripped, safe=""), quote_plus(stripped)}
+        import json
+
+        escaped = (json.dumps(stripped)[1:-1], json.dumps(stripped, ensure_ascii=False)[1:-1])
+        forms = {secret, stripped, quote(stripped, safe=""), quote_plus(stripped), *escaped}
         self._values |= {form for form in forms if len(form) >= 4}
         longest_first = sorted(self._values, key=len, reverse=True)
         self._exact = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None

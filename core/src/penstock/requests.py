@@ -31,6 +31,7 @@ from penstock.messages import (
     Tool,
     ToolCall,
 )
+from penstock.redaction import raise_alone
 
 ROLES = frozenset(get_args(Role))
 _MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
@@ -112,7 +113,7 @@ def _validated(kind: type[R], given: dict[str, Any]) -> R:
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
         param = str(problem["loc"][0]) if problem["loc"] else "request"
-        raise InvalidRequestError(f"{param}: {problem['msg']}", param=param) from None
+        raise_alone(InvalidRequestError(f"{param}: {problem['msg']}", param=param))
 
 
 def _unknown(name: str, known: Iterable[str]) -> InvalidRequestError:
@@ -194,7 +195,9 @@ def _message(value: Any, place: str) -> Message:
 def _role(role: Any, place: str) -> Role:
     if not isinstance(role, str) or role not in ROLES:
         known = ", ".join(sorted(ROLES))
-        raise InvalidRequestError(f"{place}.role must be one of {known}, not {role!r}", param="messages")
+        # Quoted as far as it can be a word: it may be anything, a text or a key in the wrong place too.
+        given = repr(role) if isinstance(role, str) and len(role) <= 16 else f"a {type(role).__name__}"
+        raise InvalidRequestError(f"{place}.role must be one of {known}, not {given}", param="messages")
     return cast("Role", role)
 
 

@@ -72,11 +72,9 @@ class Resolver:
             raise first_problem
         raise self._unknown(model, prefix if slash else "", list(instances))
 
-    @staticmethod
-    def _unknown(model: str, prefix: str, asked: list[str]) -> UnknownModelError:
+    def _unknown(self, model: str, prefix: str, asked: list[str]) -> UnknownModelError:
         who = ", ".join(asked) or "none is installed: pip install penstock-openai, for example"
         hint = f", or install its provider: pip install penstock-{prefix}" if prefix else ""
-        return UnknownModelError(
-            f"no provider claims the model {model!r} (asked: {who}); write it as provider/model{hint}",
-            param="model",
-        )
+        message = f"no provider claims the model {model!r} (asked: {who}); write it as provider/model{hint}"
+        # A key in the wrong place is what some people pass first.
+        return UnknownModelError(self._settings.redactor(message), param="model")

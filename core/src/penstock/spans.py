@@ -8,7 +8,9 @@ not recorded by the API's own means: those would put messages and tracebacks, an
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from penstock import semconv
 from penstock.errors import (
@@ -65,6 +67,12 @@ def error_type(error: BaseException | None) -> str | None:
     return type(error).__name__
 
 
+def attempt_span(call: Call, attempt: Attempt) -> Span | None:
+    """The span of an attempt that runs; None without a tracer."""
+    spans: dict[int, Span] = call.facts.get(_ATTEMPTS, {})
+    return spans.get(attempt.number)
+
+
 def operation_of(call: Call) -> str:
     """`chat`, `embeddings` or `models`."""
     if isinstance(call.request, ChatRequest):
@@ -77,11 +85,16 @@ class SpanListener:
     Turns the events of a call into spans.
 
     Args:
-        redactor: applied to the error messages that spans carry.
+        redactor: applied to the error messages and contents that spans carry.
+        base_url: of a provider instance that has been called.
+        content: put prompts and answers into the spans.
     """
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, base_url: Callable[[str], str], *, content: bool = False) -> None:
         self._redactor = redactor
+        self._base_url = base_url
+        self._content = content
+        self._servers: dict[str, dict[str, Any]] = {}
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -117,6 +130,10 @@ class SpanListener:
                 semconv.REQUEST_STOP: stop,
             }
             attributes |= {name: value for name, value in optional.items() if value is not None}
+        if self._content and isinstance(request, ChatRequest | EmbedRequest):
+            from penstock.captured import input_messages
+
+            attributes[semconv.INPUT_MESSAGES] = self._redactor(input_messages(request))
         span = call.facts[_SPAN] = _tracer().start_span(
             f"{operation} {attributes[semconv.REQUEST_MODEL]}",
             kind=SpanKind.CLIENT,
@@ -138,6 +155,7 @@ class SpanListener:
             attributes={
                 semconv.ATTEMPT_NUMBER: attempt.number,
                 semconv.ATTEMPT_TARGET: str(attempt.target),
+                **self._server(attempt.target.provider),
             },
             record_exception=False,
             set_status_on_exception=False,
@@ -156,6 +174,7 @@ class SpanListener:
         last = call.attempts[-1] if call.attempts else None
         if last is not None:
             span.set_attribute(semconv.PROVIDER, last.target.provider)
+            span.set_attributes(self._server(last.target.provider))
             if call.request.stream and last.committed is not None:
                 span.set_attribute(semconv.RESPONSE_FIRST_CHUNK, last.committed - call.started)
         response = outcome.response
@@ -163,6 +182,10 @@ class SpanListener:
             span.set_attribute(semconv.RESPONSE_FINISH, [c.finish_reason or "" for c in response.choices])
             if response.id:
                 span.set_attribute(semconv.RESPONSE_ID, response.id)
+            if self._content:
+                from penstock.captured import output_messages
+
+                span.set_attribute(semconv.OUTPUT_MESSAGES, self._redactor(output_messages(response)))
         model: str = getattr(response, "model", "")
         if model:
             span.set_attribute(semconv.RESPONSE_MODEL, model)
@@ -177,6 +200,13 @@ class SpanListener:
             span.set_attributes({name: count for name, count in counts.items() if count is not None})
         self._end(span, outcome.error)
 
+    def _server(self, provider: str) -> dict[str, Any]:
+        """`server.address` and `server.port` of a provider instance; none where nothing is sent."""
+        server = self._servers.get(provider)
+        if server is None:
+            server = self._servers[provider] = _address(self._base_url(provider))
+        return server
+
     def _end(self, span: Span, error: BaseException | None) -> None:
         from opentelemetry.trace import Status, StatusCode
 
@@ -185,6 +215,17 @@ class SpanListener:
             message = self._redactor(f"{type(error).__name__}: {error}")
             span.set_status(Status(StatusCode.ERROR, message))
         span.end()
+
+
+def _address(url: str) -> dict[str, Any]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return {}
+    if parts.hostname is None or port is None:
+        return {}
+    return {semconv.SERVER_ADDRESS: parts.hostname, semconv.SERVER_PORT: port}
 
 
 def _tracer() -> Tracer:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from penstock.config import StageConfig
     from penstock.errors import CallError
     from penstock.events import Event, Listener
+    from penstock.health import Finding
     from penstock.http import Transport
     from penstock.provider import Codec, Provider
     from penstock.redaction import Redactor
@@ -208,10 +209,19 @@ class ListenerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheckSpec:
-    """A named health check; `check(client)` returns `(status, details)`."""
+    """
+    What a plugin knows of how a client is.
+
+    Args:
+        name: entry-point name.
+        check: `check(client)` returns findings by `<who>:<what>`, such as `openai:availability`. It looks at
+            what is known and waits for nothing. It may raise: what is not in this client (`client.stage`
+            raises PluginNotFoundError) is left out, anything else is a finding by itself.
+        api: the contract it was written for.
+    """
 
     name: str
-    check: Callable[[Any], Sequence[Any]]
+    check: Callable[[Any], Mapping[str, Sequence[Finding]]]
     api: tuple[int, int] = API
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from penstock.engine import Engine
     from penstock.events import Listener
     from penstock.explanation import Explanation
+    from penstock.health import Checkup, Health
     from penstock.http import Transport
     from penstock.responses import Model
     from penstock.runtime import Runtime
@@ -99,6 +100,26 @@ class Surface(Unpicklable):
             PluginNotFoundError: `penstock-metrics` is not installed, or not part of this client.
         """
         return self.listener("metrics").snapshot()
+
+    _checkup: Checkup | None = None
+
+    def health(self) -> Health:
+        """
+        How this client is: `status` is `pass`, `warn` or `fail`, `checks` says why; prints as lines.
+
+        Told from what is known already; nothing is sent, and what was found is kept for a second.
+        """
+        from penstock.health import Checkup, Finding, Health
+        from penstock.specs import HealthCheckSpec
+
+        if self._closed:
+            closed = Finding(status="fail", output="the client is closed")
+            return Health(status="fail", checks={"penstock:client": (closed,)})
+        if self._checkup is None:
+            self._checkup = Checkup()
+        parts = self._engine.parts
+        specs = self._plugins.specs(HealthCheckSpec)
+        return self._checkup(self, specs, parts.instances(), self._engine.runtime.now())
 
     @property
     def settings(self) -> Settings:

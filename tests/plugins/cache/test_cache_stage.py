@@ -448,6 +448,9 @@ def test_a_store_that_fails_fails_no_call(
     assert it.count == 3
     failed = [event.operation for event in it.events if isinstance(event, CacheFailed)]
     assert failed == operations * 3
+    (finding,) = it.client.health().checks["cache:store"]
+    assert finding.status == "warn"
+    assert "secret" not in repr(finding)
     assert results(it) == [("error", "store")] * 3
     assert len(caplog.records) == len(operations)
     assert "secret" not in caplog.text

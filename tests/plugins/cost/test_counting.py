@@ -99,6 +99,52 @@ def test_schemas_count() -> None:
     assert heuristic(chat(schema=schema), "gpt-4o", "openai") > heuristic(chat(), "gpt-4o", "openai") + 10
 
 
+def test_a_call_of_a_tool_and_its_result_bring_what_the_family_s_template_puts_around_them() -> None:
+    tool = Tool("f", "", {"type": "object"})
+    asked = Message("user", "Roll it")
+    called = Message("assistant", None, tool_calls=(ToolCall("1", "f", "{}"),))
+    answered = Message("tool", "4", tool_call_id="1")
+    for model, around in (
+        ("gpt-4o", 3),
+        ("claude-haiku-4.5", 86),
+        ("deepseek-chat", 35),
+        ("gpt-oss:20b", 22),
+    ):
+        before = heuristic(chat(asked, tools=(tool,)), model, "p")
+        after = heuristic(chat(asked, called, answered, tools=(tool,)), model, "p")
+        texts = after - before - around - 2 * family_of(model).message
+        assert 1 <= texts <= 2, model
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"reasoning": "t" * 400},
+        {"reasoning_content": "t" * 400, "reasoning": "t" * 400},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "t" * 400}, {"data": "e" * 900}, 7]},
+    ],
+)
+def test_reasoning_counts_while_its_calls_are_answered_and_no_longer(extra: dict[str, Any]) -> None:
+    called = Message("assistant", None, tool_calls=(ToolCall("1", "f", "{}"),), extra=extra)
+    plain = Message("assistant", None, tool_calls=(ToolCall("1", "f", "{}"),))
+    asked, answered = Message("user", "Roll it"), Message("tool", "4", tool_call_id="1")
+
+    def more(*behind: Message) -> int:
+        with_it = heuristic(chat(asked, called, answered, *behind), "gpt-oss:20b", "p")
+        return with_it - heuristic(chat(asked, plain, answered, *behind), "gpt-oss:20b", "p")
+
+    assert more() == 100
+    assert more(Message("assistant", "A four."), Message("user", "Again")) == 0
+
+
+def test_one_count_beyond_all_bounds_does_not_drown_the_others() -> None:
+    learned = LearnedRatio()
+    for _ in range(30):
+        learned.observe(1000, 1000)
+    learned.observe(33, 16_924)  # pages that the provider searched, for a prompt of one line
+    assert learned.ratio < 1.01
+
+
 @given(st.text(max_size=300), st.sampled_from(["gpt-4o", "llama3.2", "gemini-2.5-flash", "qwen3"]))
 def test_a_longer_text_never_has_fewer_tokens(text: str, model: str) -> None:
     shorter = heuristic(chat(text), model, "p")
@@ -297,8 +343,8 @@ def test_experience_moves_the_ratio_gently_and_then_fully() -> None:
 def test_no_ratio_is_absurd() -> None:
     learned = LearnedRatio()
     for _ in range(100):
-        learned.observe(1, 10**6)
-    assert learned.ratio == 4
+        learned.observe(1000, 10**6)
+    assert 3.9 < learned.ratio <= 4
     learned.observe(0, 5)
     learned.observe(5, 0)
     assert learned.seen == 100

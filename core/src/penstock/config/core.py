@@ -81,6 +81,26 @@ def _denied(text: str) -> list[str] | None:
     return [name[1:] for name in names if name.startswith("-")] or None
 
 
+def _captured(text: str) -> bool | str:
+    """The words of OpenTelemetry's own instrumentations; Penstock has spans, no log events."""
+    word = text.strip().lower()
+    if word in ("false", "0", "no_content", "event_only"):
+        return False
+    return True if word in ("true", "1", "span_only", "span_and_event") else text
+
+
+class TracingConfig(Config):
+    """What spans hold, and who hears of the trace; there are spans where the application has a tracer."""
+
+    propagate: bool | tuple[str, ...] = Field(
+        default=False,
+        description="Send `traceparent` to the providers: all of them, or a list of instances.",
+    )
+    content: Annotated[bool, Env("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", _captured)] = Field(
+        default=False, description="Put prompts and answers into the spans."
+    )
+
+
 class PluginsConfig(Config):
     """Which installed plugins may be loaded."""
 
@@ -122,6 +142,7 @@ class CoreConfig(Config):
     limits: LimitsConfig = Field(default=LimitsConfig(), description="How large things may be.")
     plugins: PluginsConfig = Field(default=PluginsConfig(), description="Which plugins may be loaded.")
     budget: BudgetConfig = Field(default=BudgetConfig(), description="The retry budget of each provider.")
+    tracing: TracingConfig = Field(default=TracingConfig(), description="What OpenTelemetry spans hold.")
 
     @field_validator("pipeline")
     @classmethod

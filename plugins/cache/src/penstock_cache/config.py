@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from penstock.config import Bytes, Config, Env, Seconds, StageConfig
 from penstock.errors import InvalidRequestError
+from penstock.redaction import raise_alone
 from penstock_cache.policy import Mode
 
 WHOLE_CACHE = ("store", "path", "max_entries", "max_bytes", "negative")
@@ -132,6 +133,6 @@ def read_options(given: Any) -> CallOptions:
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
         place = ".".join(map(str, ("cache", *problem["loc"])))
-        raise InvalidRequestError(f"{place}: {problem['msg']}", param="cache") from None
+        raise_alone(InvalidRequestError(f"{place}: {problem['msg']}", param="cache"))
     wanted = options.wanted or options.refresh or options.ttl is not None
     return options if wanted is options.wanted else options.model_copy(update={"wanted": True})

@@ -64,6 +64,7 @@ class CacheStage:
         self.generation = 0
         """Raised by `clear` and `invalidate`, so that calls from before keep nothing."""
         self._complained: set[tuple[str, type]] = set()
+        self._failed_at: float | None = None
         self._places: dict[tuple[str | None, Target | None], CachePlace] = {}
 
     def bind(self, scope: Scope) -> CachePlace | None:
@@ -121,6 +122,7 @@ class CacheStage:
     def failed(self, operation: str, error: Exception) -> None:
         """Count a failure of the store, and log the first of its kind."""
         self.tally.add("errors")
+        self._failed_at = self._runtime.now()
         kind = (operation, type(error))
         if kind not in self._complained:
             self._complained.add(kind)
@@ -147,6 +149,10 @@ class CacheStage:
             entries=size.entries,
             bytes=size.bytes,
         )
+
+    def failed_since(self) -> float | None:
+        """Seconds since the store failed last, None when it never did."""
+        return None if self._failed_at is None else self._runtime.now() - self._failed_at
 
     def clear(self) -> Any:
         """

@@ -26,6 +26,7 @@ OURS: Mapping[str, tuple[str, str]] = {
     "config": ("penstock_cli.config_commands:config", "Write, check and show the configuration."),
     "demo": ("penstock_cli.demo.command:demo", "Watch calls survive faults; no key, no network."),
     "explain": ("penstock_cli.explain:explain", "Show the pipeline and the values a call would take."),
+    "health": ("penstock_cli.health:health", "Say how a client of this configuration is."),
     "models": ("penstock_cli.models:models", "List the models that can be asked."),
     "plugins": ("penstock_cli.plugins_command:plugins", "List the installed plugins."),
 }

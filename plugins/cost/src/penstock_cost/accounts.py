@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from penstock.frozen import dataclass
 from penstock_cost.budget import Account, Budgets
+from penstock_cost.calendar import Calendar, Period, zone
 
 if TYPE_CHECKING:
     from penstock.call import Target
@@ -29,8 +30,10 @@ class Policy:
 
     Args:
         name: its key there.
-        limit: US dollars in the window.
+        limit: US dollars in the window or period.
         window: seconds, None for ever.
+        per: the period of the calendar instead of a window, or None.
+        timezone: whose calendar.
         each: what it is split by.
         targets: patterns of those that count.
         unpriced: whether a call of unknown price may pass.
@@ -39,6 +42,8 @@ class Policy:
     name: str
     limit: Decimal
     window: float | None
+    per: Period | None
+    timezone: str
     each: Each
     targets: tuple[str, ...]
     unpriced: Literal["refuse", "allow"]
@@ -47,7 +52,16 @@ class Policy:
     def of(cls, name: str, config: BudgetConfig) -> Policy:
         """The policy a configuration describes."""
         window = config.window if config.window is not None and config.window < math.inf else None
-        return cls(name, config.limit, window, config.each, config.targets, config.unpriced)
+        return cls(
+            name=name,
+            limit=config.limit,
+            window=window,
+            per=config.per,
+            timezone=config.timezone,
+            each=config.each,
+            targets=config.targets,
+            unpriced=config.unpriced,
+        )
 
     def counts(self, target: Target) -> bool:
         """Whether calls to a target count for it."""
@@ -65,10 +79,15 @@ class Policy:
 
 
 class AccountBook:
-    """The accounts of one client."""
+    """
+    The accounts of one client.
 
-    def __init__(self) -> None:
-        self.budgets = Budgets()
+    Args:
+        wall: seconds since the epoch, for budgets of the calendar.
+    """
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self.budgets = Budgets(wall)
         self._lock = threading.Lock()
         self._accounts: dict[Policy, dict[str, Account]] = {}
 
@@ -91,7 +110,7 @@ class AccountBook:
         yield from there
 
     def stats(self, now: float) -> dict[str, dict[str, dict[str, Any]]]:
-        """Limit, what is left and what was spent, in dollars, by budget and key."""
+        """Limit, what is left now, and what was spent in all, in dollars, by budget and key."""
         found: dict[str, dict[str, dict[str, Any]]] = {}
         for policy, key, account in self.each():
             found.setdefault(policy.name, {})[key] = {
@@ -108,7 +127,8 @@ class AccountBook:
                 key = OTHERS
             if key not in accounts:
                 name = f"{policy.name}[{key}]" if key else policy.name
-                accounts[key] = Account(name, policy.limit, policy.window)
+                calendar = Calendar(policy.per, zone(policy.timezone)) if policy.per is not None else None
+                accounts[key] = Account(name, policy.limit, policy.window, calendar)
             return accounts[key]
 
 

@@ -5,7 +5,9 @@ Rules
 1. In every stretch of the window's length, what is settled and reserved together stays within the limit, as
    long as no answer costs more than was reserved for it. What it costs more is counted all the same.
 2. Time is cut into slots, 60 to a window. An amount belongs to the slot it was reserved in, settled or not,
-   and leaves when the whole slot is older than the window; so a window never holds more than it may.
+   and leaves when the whole slot is older than the window; so a window never holds more than it may. With a
+   calendar a slot is a whole day, week or month, and leaves at its end: what is settled after midnight is
+   still of the day it was reserved in.
 3. A reservation over several accounts takes from all or from none, in one critical section.
 4. A hold is settled once; a second settlement changes nothing.
 """
@@ -15,10 +17,14 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from penstock_cost.rates import FREE
+
+if TYPE_CHECKING:
+    from penstock_cost.calendar import Calendar
 
 SLOTS = 60
 
@@ -27,18 +33,24 @@ class Account:
     """
     One budget of one key; not safe by itself, a `Budgets` guards it.
 
+    With a calendar its times are seconds since the epoch, else readings of any clock in seconds.
+
     Args:
         name: for messages.
-        limit: US dollars in the window.
+        limit: US dollars in the window, or in a period of the calendar.
         window: seconds, or None for ever.
+        calendar: in whose periods the limit counts, instead of a window.
     """
 
-    __slots__ = ("_slots", "_width", "limit", "name", "spent", "used", "window")
+    __slots__ = ("_slots", "_width", "calendar", "limit", "name", "spent", "used", "window")
 
-    def __init__(self, name: str, limit: Decimal, window: float | None = None) -> None:
+    def __init__(
+        self, name: str, limit: Decimal, window: float | None = None, calendar: Calendar | None = None
+    ) -> None:
         self.name = name
         self.limit = limit
         self.window = window
+        self.calendar = calendar
         self.used = FREE
         """Reserved and settled in the window, in dollars."""
         self.spent = FREE
@@ -52,7 +64,7 @@ class Account:
         lacking = self.used + amount - self.limit
         if lacking <= 0:
             return 0.0
-        if amount > self.limit or self.window is None:
+        if amount > self.limit or (self.window is None and self.calendar is None):
             return math.inf
         for slot in self._slots:
             lacking -= slot.amount
@@ -63,9 +75,8 @@ class Account:
     def take(self, now: float, amount: Decimal) -> Slot:
         """Book an amount that fits."""
         self._age(now)
-        number = 0 if self.window is None else math.floor(now / self._width)
+        number, leaves = self._stretch(now)
         if not self._slots or self._slots[-1].number < number:
-            leaves = math.inf if self.window is None else (number + 1) * self._width + self.window
             self._slots.append(Slot(number, leaves))
         slot = self._slots[-1]
         slot.amount += amount
@@ -86,6 +97,15 @@ class Account:
         self._slots.clear()
         self.used = FREE
 
+    def _stretch(self, now: float) -> tuple[float, float]:
+        """The slot of a moment: its number, growing with time, and when it leaves."""
+        if self.calendar is not None:
+            return self.calendar.bounds(now)
+        if self.window is None:
+            return 0, math.inf
+        number = math.floor(now / self._width)
+        return number, (number + 1) * self._width + self.window
+
     def _age(self, now: float) -> None:
         slots = self._slots
         while slots and slots[0].leaves <= now:
@@ -99,7 +119,7 @@ class Slot:
 
     __slots__ = ("amount", "gone", "leaves", "number")
 
-    def __init__(self, number: int, leaves: float) -> None:
+    def __init__(self, number: float, leaves: float) -> None:
         self.number = number
         self.leaves = leaves
         self.amount = FREE
@@ -153,25 +173,32 @@ class Refusal:
 
 
 class Budgets:
-    """Admission to accounts; one lock, held for arithmetic only."""
+    """
+    Admission to accounts; one lock, held for arithmetic only.
 
-    __slots__ = ("_lock",)
+    Args:
+        wall: seconds since the epoch, for accounts with a calendar; None where there are none.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_lock", "_wall")
+
+    def __init__(self, wall: Callable[[], float] | None = None) -> None:
         self._lock = threading.Lock()
+        self._wall = wall
 
     def reserve(self, now: float, accounts: Sequence[Account], amount: Decimal) -> Hold | Refusal:
         """Take an amount from all accounts, or from none; `now` in seconds, the amount in dollars."""
         with self._lock:
-            refusal = _lacking(now, accounts, amount)
+            refusal = self._lacking(now, accounts, amount)
             if refusal is not None:
                 return refusal
-            return Hold(self._lock, [(account, account.take(now, amount)) for account in accounts], amount)
+            booked = [(account, account.take(self._time(account, now), amount)) for account in accounts]
+            return Hold(self._lock, booked, amount)
 
     def peek(self, now: float, accounts: Sequence[Account], amount: Decimal) -> Refusal | None:
         """What a reservation would be refused with, without side effects."""
         with self._lock:
-            return _lacking(now, accounts, amount)
+            return self._lacking(now, accounts, amount)
 
     def clear(self, accounts: Iterable[Account]) -> None:
         """Forget what was used; reservations under way count no more."""
@@ -182,15 +209,17 @@ class Budgets:
     def left(self, now: float, account: Account) -> Decimal:
         """Dollars that may still be reserved."""
         with self._lock:
-            account.wait(now, FREE)
+            account.wait(self._time(account, now), FREE)
             return max(FREE, account.limit - account.used)
 
+    def _lacking(self, now: float, accounts: Sequence[Account], amount: Decimal) -> Refusal | None:
+        """The account that has no room for longest."""
+        worst: Refusal | None = None
+        for account in accounts:
+            wait = account.wait(self._time(account, now), amount)
+            if wait > 0 and (worst is None or wait > worst.wait):
+                worst = Refusal(account, wait)
+        return worst
 
-def _lacking(now: float, accounts: Sequence[Account], amount: Decimal) -> Refusal | None:
-    """The account that has no room for longest."""
-    worst: Refusal | None = None
-    for account in accounts:
-        wait = account.wait(now, amount)
-        if wait > 0 and (worst is None or wait > worst.wait):
-            worst = Refusal(account, wait)
-    return worst
+    def _time(self, account: Account, now: float) -> float:
+        return now if account.calendar is None or self._wall is None else self._wall()

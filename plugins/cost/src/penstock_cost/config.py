@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from penstock.config import Config, Seconds, StageConfig
+from penstock_cost.calendar import zone
 
 _PRICE = re.compile(r"\$?\s*(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(?:/\s*([MK]|token))?")
 _TOKENS = {"M": Decimal(1_000_000), "K": Decimal(1000), "token": Decimal(1)}
@@ -84,6 +85,12 @@ class BudgetConfig(Config):
     window: Seconds | None = Field(
         default=None, gt=0, description="Over how long, such as 1d: in every such stretch; not set: for ever."
     )
+    per: Literal["day", "week", "month"] | None = Field(
+        default=None, description="Instead of a window: in every day, week (from Monday) or month."
+    )
+    timezone: str = Field(
+        default="UTC", description="Whose midnight: UTC, an offset such as +02:00, or a name (Europe/Berlin)."
+    )
     each: Literal["all", "provider", "model", "route", "key"] = Field(
         default="all",
         description="One budget for all calls, or one for each provider, model, name called, or key.",
@@ -94,6 +101,20 @@ class BudgetConfig(Config):
     unpriced: Literal["refuse", "allow"] = Field(
         default="refuse", description="What to do with a call whose price nobody knows."
     )
+
+    @field_validator("timezone")
+    @classmethod
+    def _exists(cls, timezone: str) -> str:
+        zone(timezone)
+        return timezone
+
+    @model_validator(mode="after")
+    def _one_stretch(self) -> Self:
+        if self.per is not None and self.window is not None:
+            raise ValueError("'window' and 'per' are two answers to one question; leave one out")
+        if self.per is None and "timezone" in self.model_fields_set:
+            raise ValueError("'timezone' says when the days of 'per' begin; set 'per' too, or leave it out")
+        return self
 
 
 class CostConfig(StageConfig):

@@ -9,7 +9,7 @@ was made.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +23,7 @@ from penstock_cost.media import image_tokens, part_tokens
 from penstock_cost.tokenizers import Tokenizers
 
 if TYPE_CHECKING:
-    from penstock.messages import Request, Tool
+    from penstock.messages import Message, Request, Tool
 
 _ROUNDING = 1e-9
 """What float sums may be above the true one before it makes a whole token."""
@@ -114,13 +114,37 @@ def _counted(request: Request, family: Family, count: Callable[[str], float]) ->
             flat += 1
             text += count(message.name)
         for call in message.tool_calls:
-            text += count(call.name) + count(call.arguments) + PER_MESSAGE
+            text += count(call.name) + count(call.arguments)
+        flat += family.call * len(message.tool_calls)
+    text += sum(map(count, _kept_reasoning(request.messages)))
     if request.tools:
         flat += family.tools
         text += family.tool * sum(_tool(tool, count) for tool in request.tools)
     if request.schema is not None:
         text += count(_json(request.schema.json_schema))
     return ceil(text - _ROUNDING) + flat
+
+
+def _kept_reasoning(messages: Sequence[Message]) -> Iterator[str]:
+    """
+    Reasoning that goes back with the calls of tools it led to.
+
+    Templates (gpt-oss, Qwen, DeepSeek) keep it while those calls are being answered, and drop that of turns
+    before the user's last word. Servers that know both names get it under both, and read one.
+    """
+    for message in reversed(messages):
+        if message.role == "user":
+            return
+        if message.tool_calls and message.extra:
+            said = message.extra.get("reasoning_content") or message.extra.get("reasoning")
+            if isinstance(said, str):
+                yield said
+                continue
+            details = message.extra.get("reasoning_details")
+            for each in details if isinstance(details, list) else ():
+                text = each.get("text") if isinstance(each, Mapping) else None
+                if isinstance(text, str):
+                    yield text
 
 
 def _tool(tool: Tool | RawPart, count: Callable[[str], float]) -> float:

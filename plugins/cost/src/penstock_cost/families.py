@@ -3,7 +3,9 @@ What is known of models' tokens beforehand: a table of data, by the model's own 
 
 Factors are tokens for a character of English, beside OpenAI's quarter; images are what vendors document;
 what stands around messages and tools is in the chat templates of open models, and what hosted ones count
-for a short prompt. A name that matches nothing is counted like OpenAI's models. Experience corrects all of
+for a short prompt. What stands around a call of a tool and its result is in gpt-oss's template; of Claude,
+DeepSeek and Grok it is the median of half of the recordings (`bench_tokens.py` says how it fits the other
+half). A name that matches nothing is counted like OpenAI's models. Experience corrects all of
 it (`learned.py`).
 """
 
@@ -32,6 +34,7 @@ class Family:
         message: tokens around each message.
         tools: tokens of the instructions that come with any tools.
         tool: tokens of a tool's description beside those of its JSON.
+        call: tokens around a call of a tool and its result, in a conversation that goes on after it.
     """
 
     factor: float
@@ -40,6 +43,7 @@ class Family:
     message: int = PER_MESSAGE
     tools: int = 0
     tool: float = 1.0
+    call: int = PER_MESSAGE
 
 
 def _tiles(base: int, tile: int) -> Callable[[int, int, bool], int]:
@@ -87,7 +91,7 @@ _LLAMA = Family(1.02, _tiles(85, 170), start=5, message=5, tools=100)
 _TABLE: tuple[tuple[re.Pattern[str], Family], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), family)
     for pattern, family in (
-        (r"gpt-oss", Family(1.0, _tiles(85, 170), start=65, message=4, tools=10)),
+        (r"gpt-oss", Family(1.0, _tiles(85, 170), start=65, message=4, tools=10, call=22)),
         (r"gpt-4o-mini", Family(1.0, _tiles(2833, 5667))),
         (r"gpt-(?:5|4\.1)-mini|o4-mini", Family(1.0, _patches(32, 1536, 1.62))),
         (r"gpt-(?:5|4\.1)-nano", Family(1.0, _patches(32, 1536, 2.46))),
@@ -95,14 +99,14 @@ _TABLE: tuple[tuple[re.Pattern[str], Family], ...] = tuple(
         (r"(?:^|/)gpt-5", Family(1.0, _tiles(70, 140))),
         (r"gemma", Family(1.0, _gemini, start=4, message=5)),
         (r"gemini", Family(0.88, _gemini, start=0, message=1, tool=0.4)),
-        (r"claude", Family(1.15, _claude, start=4, message=4, tools=470, tool=1.3)),
+        (r"claude", Family(1.15, _claude, start=4, message=4, tools=470, tool=1.3, call=86)),
         (
             r"mi[sx]tral|ministral|magistral|codestral|pixtral|voxtral",
             Family(1.08, _MISTRAL, start=4, tools=40),
         ),
         (r"qwen|qwq", Family(1.0, _patches(28, 16384, 1.0), start=5, message=5, tools=220, tool=1.2)),
-        (r"deepseek", Family(1.0, _tiles(85, 170), start=1, message=2, tools=210, tool=1.5)),
-        (r"grok", Family(1.0, _tiles(85, 170), tools=140)),
+        (r"deepseek", Family(1.0, _tiles(85, 170), start=1, message=2, tools=210, tool=1.5, call=35)),
+        (r"grok", Family(1.0, _tiles(85, 170), tools=140, call=21)),
         (r"llama-?3\.[1-9]|llama-?4", replace(_LLAMA, start=30)),  # with the date in a system message
         (r"llama|vicuna|phi|kimi|glm", _LLAMA),
     )

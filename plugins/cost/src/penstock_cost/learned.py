@@ -34,6 +34,9 @@ class LearnedRatio:
     def observe(self, estimated: float, reported: int) -> None:
         """An estimate, not corrected by this ratio, and what the provider counted."""
         if estimated > 0 and reported > 0:
+            low, high = BOUNDS
+            # One beyond them (a picture nobody has seen, a page that was searched) may not drown the rest.
+            told = min(high * estimated, max(low * estimated, reported))
             before = self._sums
-            self._sums = (before[0] * FADE + reported, before[1] * FADE + estimated)
+            self._sums = (before[0] * FADE + told, before[1] * FADE + estimated)
             self.seen += 1

@@ -95,6 +95,8 @@ class CostPlace:
         if self._ask:
             await self._look_up(call)
         if self._plain:
+            if call.options:
+                _key(call.options.get("cost"))
             reply = await proceed(call)
             outcome = reply.outcome
             if outcome is None:

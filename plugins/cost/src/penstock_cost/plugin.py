@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.hookspecs import hookimpl
-from penstock.specs import Slot, StageSpec
+from penstock.specs import HealthCheckSpec, Slot, StageSpec
 from penstock_cost.config import CostConfig
+from penstock_cost.health import check
 from penstock_cost.stage import CostStage
 
 
@@ -15,6 +16,12 @@ from penstock_cost.stage import CostStage
 def penstock_register_stages() -> Sequence[StageSpec]:
     """The cost stage, the outermost of a target's: a spent budget sends a route on to the next target."""
     return [StageSpec(name="cost", config=CostConfig, create=CostStage, slot=Slot("target", 5))]
+
+
+@hookimpl
+def penstock_register_health_checks() -> Sequence[HealthCheckSpec]:
+    """Budgets that are spent, or nearly."""
+    return [HealthCheckSpec(name="cost", check=check)]
 
 
 @hookimpl

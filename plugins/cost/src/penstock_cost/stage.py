@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +45,15 @@ class CostStage:
     Args:
         config: the values in force where no override is.
         services: the clock, and what is known of models.
+        wall: seconds since the epoch, for budgets of the calendar; in a simulation its clock says that too.
     """
 
-    def __init__(self, config: CostConfig, services: Services) -> None:
+    def __init__(self, config: CostConfig, services: Services, wall: Callable[[], float] = time.time) -> None:
         self._config = config
         self._services = services
         self.name = services.name
-        self.accounts = AccountBook()
+        runtime = services.runtime
+        self.accounts = AccountBook(runtime.now if runtime.colour == "simulated" else wall)
         self.totals = Totals()
         self._books: list[tuple[tuple[Any, ...], PriceBook]] = []
         self._learned: OrderedDict[Target, LearnedRatio] = OrderedDict()

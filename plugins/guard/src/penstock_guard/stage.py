@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from penstock.errors import InvalidRequestError, RequestRejected
 from penstock.events import GuardFound, GuardRejected
 from penstock.messages import ChatRequest, ModelsRequest
+from penstock.redaction import raise_alone
 from penstock.specs import Scope
 from penstock_guard.config import GuardConfig
 from penstock_guard.images import ImageRules, needs_fetching, public_side, with_images
@@ -154,7 +155,7 @@ class GuardPlace:
         except ValidationError as error:
             problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
             where = ".".join(map(str, problem["loc"]))
-            raise InvalidRequestError(f"guard: {where}: {problem['msg']}", param="guard") from None
+            raise_alone(InvalidRequestError(f"guard: {where}: {problem['msg']}", param="guard"))
         return GuardPlace(self._guard, config, self._name)
 
     # Answers

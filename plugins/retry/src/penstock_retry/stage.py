@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from penstock.errors import BreakerOpen, BudgetExhausted, CallError
 from penstock.events import RetryScheduled, RetryStopped
+from penstock.redaction import raise_alone
 from penstock_retry.config import RetryConfig
 from penstock_retry.policy import RetryPolicy, Stop
 
@@ -136,4 +137,4 @@ class RetryStage:
             return policy_of(RetryConfig.model_validate({**self._config.model_dump(), **given}))
         except (ValidationError, TypeError) as error:
             text = str(error) if isinstance(error, TypeError) else error.errors(include_input=False)[0]["msg"]
-            raise InvalidRequestError(f"retry: {text}", param="retry") from None
+            raise_alone(InvalidRequestError(f"retry: {text}", param="retry"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from penstock.frozen import dataclass
 from typing import TYPE_CHECKING
 
+from penstock.frozen import dataclass
 from penstock_wire.outgoing import Outgoing
 from penstock_wire.urls import Address, read_url
 

@@ -29,6 +29,7 @@ from yarl import URL
 from penstock.errors import InvalidRequestError, UsageError
 from penstock.frozen import dataclass
 from penstock.http import HttpHead
+from penstock.redaction import raise_alone
 from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.connector import Connector, LimitReached, Progress, progress
 from penstock_wire.deadlines import Deadlines
@@ -135,7 +136,7 @@ class AsyncTransport:
                 raise timed_out(route.shown, current.phase) from None
             if isinstance(error, Exception):
                 proxied = route.proxy is not None
-                raise self._failure(route.shown, error, current, proxied=proxied) from None
+                raise_alone(self._failure(route.shown, error, current, proxied=proxied))
             raise
         finally:
             deadlines.remove(current)

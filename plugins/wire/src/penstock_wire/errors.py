@@ -41,12 +41,18 @@ def excerpt(text: str, redact: Callable[[str], str]) -> str:
     return line if len(line) <= EXCERPT else f"{line[: EXCERPT - 1]}…"
 
 
-def upstream_id(headers: Mapping[str, str]) -> str | None:
-    """The provider's id of the request, bounded; names in lower case."""
+def upstream_id(headers: Mapping[str, str], redact: Callable[[str], str] | None = None) -> str | None:
+    """
+    The provider's id of the request, bounded; names in lower case.
+
+    Args:
+        headers: of the response.
+        redact: masks secrets in it, for a server that refused what it was sent.
+    """
     for name in _REQUEST_IDS:
         value = headers.get(name)
         if value:
-            return value[:128]
+            return (redact(value) if redact is not None else value)[:128]
     return None
 
 
@@ -63,7 +69,7 @@ def response_error(response: HttpResponse, *, who: str, redact: Callable[[str], 
         return InvalidRequestError(
             f"{who} answered {response.status}: redirects are not followed; check base_url",
             status=response.status,
-            upstream_id=upstream_id(response.headers),
+            upstream_id=upstream_id(response.headers, redact),
         )
     html = False
     try:
@@ -111,7 +117,7 @@ def malformed(
         f"{who} answered {head.status} with {reason}" + (f": {shown}" if shown else ""),
         status=head.status,
         code="malformed_response",
-        upstream_id=upstream_id(head.headers),
+        upstream_id=upstream_id(head.headers, redact),
     )
 
 
@@ -135,7 +141,7 @@ def _make(
         "status": status,
         "code": code,
         "retry_after": hint,
-        "upstream_id": upstream_id(head.headers),
+        "upstream_id": upstream_id(head.headers, redact),
     }
     if issubclass(kind, InvalidRequestError):
         details["param"] = excerpt(fault.param, redact) if fault.param else None

@@ -27,12 +27,16 @@ def _loads(text: str) -> Any:
     try:
         return from_json(text)
     except (ValueError, TypeError):  # the latter for a text with a lone surrogate in it
-        return _loads_slowly(text)
+        pass  # out of here, or the error below would carry this one
+    return _loads_slowly(text)
 
 
 def _loads_slowly(text: str) -> Any:
     try:
         return json.loads(text)
+    except json.JSONDecodeError as error:
+        error.doc = ""  # the whole document, which may quote a secret, would hang on the error
+        raise
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
 
@@ -62,7 +66,8 @@ def _implementation() -> tuple[Callable[[str], Any], Callable[[object], bytes]]:
         try:
             return parse(text)
         except ValueError:
-            return _loads_slowly(text)
+            pass  # out of here, or the error below would carry this one, and that the document
+        return _loads_slowly(text)
 
     def dumps(value: object) -> bytes:
         try:
@@ -111,5 +116,8 @@ def loads_first(text: str) -> Any:
     """Read the document that `text` begins with and ignore what follows it; raises ValueError."""
     try:
         return _decode_first(text.lstrip())[0]
+    except json.JSONDecodeError as error:
+        error.doc = ""
+        raise
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None

@@ -18,6 +18,8 @@ from penstock.frozen import dataclass
 
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
 _HOST = re.compile(r"[a-z0-9._~-]+")
+_SIX = re.compile(r"[0-9a-f:.]+(?:%25[0-9a-z._~-]+)?")
+"""An IPv6 address, with a zone as URLs write it."""
 _SAFE = "/%:=&?~+!$,;'@()*[]|"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -102,7 +104,7 @@ def _ascii_host(host: str) -> str:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:
             raise _refused("has a host name that no domain can have") from None
-    if not (":" in host or _HOST.fullmatch(host)):
+    if not (_SIX if ":" in host else _HOST).fullmatch(host):
         raise _refused("names no host" if not host else "has a host name with characters none may have")
     return host
 
