@@ -4,7 +4,7 @@ Names from outside without end: every call asks another model in another tenant'
     python flood.py CALLS
 
 Model names and keys come from whoever calls, so each table they are kept in has a bound; here all of them are
-filled several times over. Prints JSON: the length of every table, sampled eight times.
+filled several times over. Prints JSON: the longest that every table was in the first half and in the second.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import json
 import sys
 from typing import Any
 
-from fresh import resident
 from soaking.faults import Dice
 from soaking.inprocess import InProcess
 from soaking.tables import tables
 from soaking.traffic import configuration
+from soaking.trend import longest
 
 from penstock import CallError, Client
 from penstock.runtime import BlockingRuntime
@@ -32,7 +32,7 @@ async def pause(seconds: float) -> None:
 
 
 def main(calls: int) -> None:
-    samples = []
+    samples: list[dict[str, int]] = []
     runtime = BlockingRuntime(InProcess(Dice(seed=4), pause))
     options: dict[str, Any] = {"environ": {}, "runtime": runtime}
     with Client(configuration("http://soak.invalid/v1", hedge=False), **options) as client:
@@ -42,8 +42,10 @@ def main(calls: int) -> None:
                 client.chat(f"openai/new-{number}", "What is a penstock?", temperature=0, **given)
             if number % (calls // SAMPLES) == 0:
                 gc.collect()
-                samples.append({"calls": number, "rss": resident(), "by_table": tables(client)})
-    print(json.dumps(samples))
+                samples.append(tables(client))
+    names = sorted(set().union(*samples))
+    found = {name: longest([sample.get(name, 0) for sample in samples]) for name in names}
+    print(json.dumps({"calls": calls, "tables": found}))
 
 
 if __name__ == "__main__":

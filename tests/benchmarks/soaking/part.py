@@ -28,6 +28,7 @@ from soaking.faults import Dice
 from soaking.inprocess import InProcess, count_of
 from soaking.tables import tables, types
 from soaking.traffic import Ears, Traffic, configuration
+from soaking.trend import longest
 
 from penstock import AsyncClient, Client
 from penstock.asynchronous import AsyncioRuntime
@@ -62,6 +63,7 @@ class Part:
         self.held: Counter[str] = Counter()
         self._number = samples
         self._types: list[Counter[str]] = []
+        self._tables: list[dict[str, int]] = []
         self.cpu = time.process_time()
 
     def busy(self) -> bool:
@@ -83,10 +85,9 @@ class Part:
                 "descriptors": len([*Path("/proc/self/fd").iterdir()]),
                 "tasks": tasks,
                 "threads": threading.active_count(),
-                "tables": sum(found.values()),
-                "by_table": found,
             }
         )
+        self._tables.append(found)
         if len(self.samples) in (self._number // 2, self._number):
             self._types.append(types())
         self.held.update(self._held())
@@ -128,6 +129,10 @@ class Part:
         told, heard = self.upstream(), self.ears.heard
         return {
             "samples": self.samples,
+            "tables": {
+                name: longest([found.get(name, 0) for found in self._tables])
+                for name in sorted(set().union(*self._tables))
+            },
             "held": self.held,
             "types": (self._types[-1] - self._types[0]).most_common(6),
             "ended": traffic.ended,

@@ -28,14 +28,34 @@ class Bound:
 
 
 BOUNDS = {
-    # A pointer and an empty object for each call would be 6 MB, one for each hundred calls 64 KB.
-    "rss": Bound("resident memory", 256, "KB", 1 / 1024),
+    # 10 bytes a call, less than the smallest Python object. What is left is that the counters of metrics begin
+    # as small numbers, which cost nothing, and become objects of their own.
+    "rss": Bound("resident memory", 1024, "KB", 1 / 1024),
     "objects": Bound("Python objects", 200),
-    "descriptors": Bound("file descriptors", 1),
+    # Pools open and close a connection now and then; one that each hundredth fault leaves open would be 50.
+    "descriptors": Bound("file descriptors", 10),
     "tasks": Bound("asyncio tasks", 1),
     "threads": Bound("threads", 1),
-    "tables": Bound("entries of internal tables", 100),
 }
+TABLE_GROWTH = 1.25
+"""
+The longest a table may get in the second half, by its longest in the first.
+
+One that grows with the calls doubles.
+"""
+SMALL = 64
+"""Tables that grow by so few entries are no leak yet."""
+
+
+def longest(lengths: Sequence[int]) -> tuple[int, int]:
+    """The longest a table was in the first half of the samples and in the second."""
+    half = len(lengths) // 2
+    return max(lengths[:half]), max(lengths[half:])
+
+
+def grows(first: int, second: int) -> bool:
+    """Whether a table grows with the calls, by `longest`."""
+    return second - first > max(SMALL, (TABLE_GROWTH - 1) * first)
 
 
 def slope(calls: Sequence[int], values: Sequence[float]) -> float:

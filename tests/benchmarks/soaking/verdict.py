@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from report import machine
-from soaking.trend import BOUNDS, PER, slope
+from soaking.trend import BOUNDS, PER, grows, slope
 
 Results = dict[str, Any]
 Table = list[list[str]]
-FLOOD_GROWTH = 1.25
-"""The longest a table may get in the second half of the flood, by its longest in the first."""
-SMALL = 64
-"""Tables of so few entries are no leak yet."""
 LONG = 500_000
 """Calls of a run whose tables are full before its second half; a shorter one still grows into them."""
 
@@ -38,6 +34,10 @@ def part_rows(part: Results, *, judged: bool) -> Table:
         values = [f"{each[key] * bound.scale:,.0f}{unit}" for each in (samples[0], middle, samples[-1])]
         flat = ("flat" if found[key] <= bound.limit else "GROWS") if judged else "too short to tell"
         rows.append([bound.label, *values, f"{found[key]:+,.1f}{unit}", f"<= {bound.limit:g}{unit}", flat])
+    if judged:
+        growing = [name for name, lengths in part["tables"].items() if grows(*lengths)]
+        verdict = ", ".join(growing) + " GROW" if growing else "flat"
+        rows.append(["internal tables", str(len(part["tables"])), "", "", "", "", verdict])
     return rows
 
 
@@ -95,22 +95,15 @@ def end_rows(results: Results) -> Table:
     return rows
 
 
-def flood_rows(results: Results, *, growing: bool = False) -> Table:
+def flood_rows(results: Results) -> Table:
     """The largest tables under the flood: their longest in its first and in its second half."""
-    samples = results["flood"]
-    half = len(samples) // 2
-    names = sorted(set().union(*(sample["by_table"] for sample in samples)))
-    rows = []
-    for name in names:
-        lengths = [sample["by_table"].get(name, 0) for sample in samples]
-        first, second = max(lengths[:half]), max(lengths[half:])
-        grows = second > max(SMALL, FLOOD_GROWTH * first)
-        if grows or not growing:
-            rows.append((second, [name, f"{first:,}", f"{second:,}", "GROWS" if grows else "bounded"]))
-    rows.sort(key=lambda row: -row[0])
-    calls = samples[-1]["calls"]
-    head = ["table", f"at most in the first {calls // 2:,} names", f"in the next {calls // 2:,}", ""]
-    return [head, *(row for _, row in rows[:25])]
+    flood = results["flood"]
+    half = flood["calls"] // 2
+    largest = sorted(flood["tables"].items(), key=lambda item: -item[1][1])
+    rows = [["table", f"at most in the first {half:,} names", f"in the next {half:,}", ""]]
+    for name, (first, second) in largest[:25]:
+        rows.append([name, f"{first:,}", f"{second:,}", "GROWS" if grows(first, second) else "bounded"])
+    return rows
 
 
 def summary(results: Results) -> tuple[bool, str]:
@@ -120,10 +113,12 @@ def summary(results: Results) -> tuple[bool, str]:
         if long:
             found = slopes(part)
             problems += [f"{name}: {b.label} grow" for key, b in BOUNDS.items() if found[key] > b.limit]
+            problems += [f"{name}: {table} grows" for table, each in part["tables"].items() if grows(*each)]
         problems += [f"{name}: {count} {what}" for what, count in part["held"].items() if count]
         if not agrees(name, part):
             problems.append(f"{name}: attempts and requests differ")
-    problems += [f"{row[0]} grows with names" for row in flood_rows(results, growing=True)[1:]]
+    flood = results["flood"]["tables"]
+    problems += [f"{table} grows with names" for table, each in flood.items() if grows(*each)]
     if problems:
         return False, "NOT WELL: " + "; ".join(problems)
     calls = sum(part["samples"][-1]["calls"] for part in results["parts"].values())
@@ -156,9 +151,9 @@ Written by `make soak`; `make soak ARGS="--calls 20000 --streams 2000"` is a sho
 
 Guard, cache, routing (failover, recovery of broken streams, in asyncio hedging), cost with budgets of
 tenants, retry, breaker, limiter with queues and keys, metrics and a listener; the OpenAI codec and its stream
-decoder. The callers leave 1 of 10 streams early, set deadlines of 2 ms and, in asyncio, cancel 1 of 50 calls at
-any await. Requests are answered, late, refused (503, 500, 429, 400), reset, malformed, cut, unterminated or end
-in an error event, and every model has outages that open its breaker.
+decoder. The callers leave 1 of 10 streams early, set deadlines of 2 ms and, in asyncio, cancel 1 of 50 calls
+at any await. Requests are answered, late, refused (503, 500, 429, 400), reset, malformed, cut, unterminated or
+end in an error event, and every model has outages that open its breaker.
 
 - **blocking** and **async** (most of the calls): 4 threads and 64 tasks; the upstream is a transport within
   the process that answers by itself, so only the socket is missing.
@@ -166,8 +161,9 @@ in an error event, and every model has outages that open its breaker.
   with `aiohttp`, to a server in a process of its own over loopback.
 
 After each batch everybody rests, garbage is collected, and everything that could grow is counted. Growth is
-the slope of a straight line through the second half of the samples. Internal tables are found by walking from
-the client through every object of Penstock, so none is left out; their lengths are added up.
+the slope of a straight line through the second half of the samples. Internal tables (every dict, list, set and
+deque) are found by walking from the client through every object of Penstock, so none is left out; a table
+whose longest in the second half is more than a quarter above its longest in the first grows.
 """
 
 
