@@ -200,12 +200,12 @@ class Gate:
         heapq.heapify(candidates)
         while candidates:
             _, ticket = heapq.heappop(candidates)
-            if ticket.asleep or ticket.permit is not None:
+            queue = ticket.lane.queue
+            if ticket.asleep or not queue or queue[0] is not ticket:  # or admitted a moment ago
                 continue
             due = self._try(now, ticket)
             if ticket.permit is not None:
-                lane = ticket.lane
-                for after in (*itertools.islice(lane.queue, 1), *_first(lane.limits)):
+                for after in (*itertools.islice(queue, 1), *_first(ticket.lane.limits)):
                     heapq.heappush(candidates, (after.number, after))
             # A new head must set its own timer, and one that can be helped sooner must set it anew.
             if ticket.event is not None and (ticket.permit is not None or due < ticket.due):
