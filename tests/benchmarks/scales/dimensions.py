@@ -3,8 +3,8 @@ What grows when something grows: one function for each thing that there may be m
 
     python dimensions.py NAME SIZE
 
-Each size is measured in a process of its own and printed as JSON: CPU and Python functions for each call, bytes
-for each thing kept. The provider answers within the process; what is measured is Penstock.
+Each size is measured in a process of its own and printed as JSON: CPU and Python functions for each call,
+bytes for each thing kept. The provider answers within the process; what is measured is Penstock.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fresh import resident
 from scales.measure import RESPONSE, STAGES, Calls, cpu, figures, functions, options
 
 from penstock import AsyncClient, Call, Client, Reply
+from penstock.runtime import drive
 
 TARGET = "instant/m"
 QUESTION = "What is a penstock, and what does its gate decide?"
@@ -122,10 +123,16 @@ def _queued(size: int, given: Callable[[], dict[str, Any]], limiter: dict[str, A
     return found
 
 
+REAL = 20_000
+"""Cached answers that calls made, the newest; a larger cache is filled up before with copies of one of them."""
+
+
 def cached(size: int) -> dict[str, float]:
     """Answers in the cache."""
     store = {"max_entries": size, "max_bytes": "8GB", "ttl": 36000}
+    real = min(size, REAL)
     with Client(**options(("cache",), cache=store)) as client:
+        stage = client.stage("cache")
 
         def fill(count: int) -> None:
             for _ in range(count):
@@ -134,31 +141,38 @@ def cached(size: int) -> dict[str, float]:
         fill(100)
         gc.collect()
         before = resident()
-        fill(size - 100)
+        key, held = next(iter(stage.store._held.items()))
+        for number in range(size - real):
+            copy = f"{number:0{len(key)}d}"
+            value = bytes(bytearray(held.value))
+            drive(stage.store.set(copy, value, expires=held.expires, names=held.names))
+        fill(real - (100 if real == size else 0))
         gc.collect()
-        held = (resident() - before) / max(1, size - 100)
-        first = next(_numbers) - size
+        each = (resident() - before) / (size - 100)
+        if stage.stats().entries != size:
+            raise ValueError(f"{stage.stats().entries} answers are held, not {size}")
+        first = next(_numbers) - real
         asked = itertools.count()
+        missed = stage.stats().misses
 
         def hit(count: int) -> None:
             for _ in range(count):
-                number = first + next(asked) * 7919 % size
+                number = first + next(asked) * 7919 % real
                 client.chat(TARGET, f"{number}: {QUESTION}", temperature=0)
 
         hits = figures(hit, COUNT)
-        missed = client.stage("cache").stats().misses
-        if missed != size:
-            raise ValueError(f"{missed - size} hits were none")
+        if stage.stats().misses != missed:
+            raise ValueError("what should have been hits were none")
         stored = figures(fill, COUNT)
-        begun = time.perf_counter()
-        client.stage("cache").invalidate("nobody/*")
-        swept = time.perf_counter() - begun
+        begun = time.process_time()
+        stage.invalidate("nobody/*")
+        swept = time.process_time() - begun
     return {
         "cpu_us": hits["cpu_us"],
         "functions": hits["functions"],
         "evict_cpu_us": stored["cpu_us"],
         "evict_functions": stored["functions"],
-        "bytes": held,
+        "bytes": each,
         "invalidate_ms": swept * 1e3,
     }
 
@@ -282,9 +296,9 @@ SIZES: dict[Callable[[int], dict[str, float]], tuple[int, ...]] = {
     queued_by_key: (100, 1000, 4000),
     cached: (1000, 10_000, 100_000, 1_000_000),
     targets: (1, 10, 100, 1000),
-    keys: (1, 100, 4000, 10_000, 100_000),
+    keys: (1, 1000, 4000, 20_000, 100_000),
     models: (1, 100, 4000, 5000, 10_000),
-    prompts: (100, 1000, 10_000, 100_000, 1_000_000),
+    prompts: (100, 1000, 10_000, 99_000),
     threads: (1, 4, 16, 64),
 }
 """What may grow, and how far it is measured."""

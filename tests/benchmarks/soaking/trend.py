@@ -28,8 +28,8 @@ class Bound:
 
 
 BOUNDS = {
-    # 10 bytes a call, less than the smallest Python object. What is left is that the counters of metrics begin
-    # as small numbers, which cost nothing, and become objects of their own.
+    # 10 bytes a call, less than the smallest Python object. What is left: the counters of metrics begin as
+    # small numbers, which cost nothing, and become objects of their own.
     "rss": Bound("resident memory", 1024, "KB", 1 / 1024),
     "objects": Bound("Python objects", 200),
     # Pools open and close a connection now and then; one that each hundredth fault leaves open would be 50.

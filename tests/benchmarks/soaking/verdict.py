@@ -152,8 +152,8 @@ Written by `make soak`; `make soak ARGS="--calls 20000 --streams 2000"` is a sho
 Guard, cache, routing (failover, recovery of broken streams, in asyncio hedging), cost with budgets of
 tenants, retry, breaker, limiter with queues and keys, metrics and a listener; the OpenAI codec and its stream
 decoder. The callers leave 1 of 10 streams early, set deadlines of 2 ms and, in asyncio, cancel 1 of 50 calls
-at any await. Requests are answered, late, refused (503, 500, 429, 400), reset, malformed, cut, unterminated or
-end in an error event, and every model has outages that open its breaker.
+at any await. Requests are answered, late, refused (503, 500, 429, 400), reset, malformed, cut, unterminated
+or end in an error event, and every model has outages that open its breaker.
 
 - **blocking** and **async** (most of the calls): 4 threads and 64 tasks; the upstream is a transport within
   the process that answers by itself, so only the socket is missing.
@@ -161,8 +161,8 @@ end in an error event, and every model has outages that open its breaker.
   with `aiohttp`, to a server in a process of its own over loopback.
 
 After each batch everybody rests, garbage is collected, and everything that could grow is counted. Growth is
-the slope of a straight line through the second half of the samples. Internal tables (every dict, list, set and
-deque) are found by walking from the client through every object of Penstock, so none is left out; a table
+the slope of a straight line through the second half of the samples. Internal tables (every dict, list, set
+and deque) are found by walking from the client through every object of Penstock, so none is left out; a table
 whose longest in the second half is more than a quarter above its longest in the first grows.
 """
 
