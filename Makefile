@@ -1,7 +1,7 @@
 # What a developer runs. Every target sets up what it needs, given Python >= 3.11, pip and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-local check bench wheels constraints system format clean
+.PHONY: help demo test test-local check bench soak scaling wheels constraints system format clean
 .DELETE_ON_ERROR:
 
 VENV     := .venv
@@ -44,6 +44,14 @@ format: $(VENV)/.ready ## format the code and mend what the linter can
 # ARGS=--quick takes a minute and writes nothing; peers live in environments outside of the checkout.
 bench: $(VENV)/.ready ## Penstock beside its peers, and every budget beside its measurement
 	@$(PY) tests/benchmarks/bench.py $(ARGS)
+
+# ARGS="--calls 20000 --streams 2000" takes two minutes and writes nothing.
+soak: $(VENV)/.ready ## a million calls with faults: what grows, what is held
+	@$(PY) tests/benchmarks/soak.py $(ARGS)
+
+# ARGS=--quick leaves the largest sizes out and writes nothing.
+scaling: $(VENV)/.ready ## what a call costs as there is more of everything
+	@$(PY) tests/benchmarks/scaling.py $(ARGS)
 
 wheels: $(VENV)/.ready ## one wheel for each package, in dist/
 	@rm -rf dist

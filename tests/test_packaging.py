@@ -26,6 +26,9 @@ FOLDERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/p
 IDS = [folder.name for folder in FOLDERS]
 PLUGINS = FOLDERS[1:]
 MAX_LINES = 400
+MAX_WHEEL_BYTES = {"core": 120_000, "testkit": 115_000, "wire": 100_000}
+"""Of the larger packages; another one has at most OTHER_WHEEL_BYTES."""
+OTHER_WHEEL_BYTES = 60_000
 WheelOf = Callable[[Path], zipfile.ZipFile]
 
 each_package = pytest.mark.parametrize("folder", FOLDERS, ids=IDS)
@@ -194,6 +197,15 @@ def test_a_wheel_carries_the_metadata(folder: Path, wheel_of: WheelOf) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+@each_package
+def test_a_wheel_is_small_and_runs_nothing_when_python_starts(folder: Path, wheel_of: WheelOf) -> None:
+    wheel = wheel_of(folder)
+    # A .pth file, or a sitecustomize, would run in every process of the environment.
+    assert [name for name in wheel.namelist() if name.endswith(".pth") or "customize" in name] == []
+    size = sum(info.compress_size for info in wheel.infolist())
+    assert size <= MAX_WHEEL_BYTES.get(folder.name, OTHER_WHEEL_BYTES)
 
 
 # The modules

@@ -1,15 +1,23 @@
-"""The plot: CPU of one call by candidate, as an SVG without any library."""
+"""
+The plot: CPU of one call by candidate, as an SVG without any library.
+
+Four panels of horizontal bars, each on a linear scale of its own, so that a bar twice as long is twice as
+dear; beside each its figure, and how many times that of Penstock with every stage it is.
+"""
 
 from __future__ import annotations
 
-import math
 from html import escape
 from typing import Any
 
 from modes import BY_NAME
 
 SHOWN = ("blocking", "async-64", "stream", "hit")
-WIDTH, LEFT, RIGHT, BAR, GAP = 860, 180, 90, 16, 5
+REFERENCE = "penstock"
+COLUMNS, WIDTH, PANEL, MARGIN = 2, 960, 440, 28
+NAMES, FIGURES = 132, 92
+"""Pixels of a panel left of the bars, and right of the longest."""
+BAR, STEP, HEADER, BELOW, TOP = 15, 23, 46, 22, 64
 COLOURS = {
     "penstock": "#0b7285",
     "penstock, turbo": "#1098ad",
@@ -17,44 +25,80 @@ COLOURS = {
     "bare": "#868e96",
 }
 OTHERS = "#ced4da"
+STYLE = """
+text{font:12px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;fill:#343a40}
+.heading{font-size:17px;font-weight:600;fill:#212529}
+.title{font-size:13px;font-weight:600;fill:#212529}
+.note,.ratio{fill:#868e96}
+.name{text-anchor:end}
+.own{font-weight:600;fill:#0b7285}
+"""
+Bar = tuple[str, float]
 
 
 def svg(results: dict[str, Any]) -> str:
-    """Horizontal bars on a logarithmic scale, one panel for each mode."""
-    panels = [(BY_NAME[name], results["modes"][name]) for name in SHOWN if name in results["modes"]]
-    parts: list[str] = []
-    top = 30
-    for mode, cells in panels:
-        bars = [(name, cell["cpu"]) for name, cell in cells.items() if "cpu" in cell]
-        if not bars:
-            continue
-        bars.sort(key=lambda bar: bar[1])
-        least = 10 ** math.floor(math.log10(bars[0][1]))
-        scale = (WIDTH - LEFT - RIGHT) / max(math.log10(bars[-1][1] / least), 0.1)
-        title = escape(f"{mode.label}, us of CPU per {mode.unit}")
-        parts.append(f'<text x="10" y="{top}" class="title">{title}</text>')
-        top += 12
-        for name, value in bars:
-            length = math.log10(value / least) * scale
-            middle = top + BAR - 4
-            colour = COLOURS.get(name, OTHERS)
-            parts.append(f'<text x="{LEFT - 8}" y="{middle}" class="name">{escape(name)}</text>')
-            parts.append(f'<rect x="{LEFT}" y="{top}" width="{length:.1f}" height="{BAR}" fill="{colour}"/>')
-            parts.append(
-                f'<text x="{LEFT + length + 6:.1f}" y="{middle}" class="value">{_number(value)}</text>'
-            )
-            top += BAR + GAP
-        top += 34
-    style = (
-        "text{font:12px sans-serif;fill:#212529}.title{font-weight:bold}.name{text-anchor:end}"
-        ".value{fill:#495057}"
+    """One panel for each mode, the cheapest candidate on top."""
+    panels = []
+    for name in SHOWN:
+        cells = results["modes"].get(name, {})
+        bars = sorted(((each, cell["cpu"]) for each, cell in cells.items() if "cpu" in cell), key=_value)
+        if bars:
+            panels.append((BY_NAME[name], bars))
+    parts, top = [], TOP
+    for first in range(0, len(panels), COLUMNS):
+        row = panels[first : first + COLUMNS]
+        for column, (mode, bars) in enumerate(row):
+            left = MARGIN + column * (PANEL + WIDTH - 2 * MARGIN - COLUMNS * PANEL)
+            parts.append(_panel(mode.label, mode.unit, bars, left, top))
+        top += HEADER + STEP * max(len(bars) for _, bars in row) + BELOW
+    where = results["machine"]
+    place = f"{where['cpu']}, Python {where['python']}, {results['date']}"
+    heading = _text(MARGIN, 32, "CPU of the client, in microseconds; shorter is better", "heading") + _text(
+        MARGIN,
+        50,
+        f"each panel has its own linear scale; bare is requests or aiohttp by hand; {place}",
+        "note",
     )
-    note = f'<text x="{WIDTH - 10}" y="{top - 12}" class="name">logarithmic scale; shorter is better</text>'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}" viewBox="0 0 {WIDTH} {top}">'
-        f'<style>{style}</style><rect width="{WIDTH}" height="{top}" fill="white"/>'
-        f"{''.join(parts)}{note}</svg>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}" '
+        f'viewBox="0 0 {WIDTH} {top}" role="img" aria-label="CPU of one call by library">'
+        f'<style>{STYLE}</style><rect width="{WIDTH}" height="{top}" rx="8" fill="white"/>'
+        f"{heading}{''.join(parts)}</svg>\n"
     )
+
+
+def _panel(label: str, unit: str, bars: list[Bar], left: int, top: int) -> str:
+    longest = bars[-1][1]
+    reference = dict(bars).get(REFERENCE)
+    axis = left + NAMES
+    parts = [_text(left, top + 22, f"{label[:1].upper()}{label[1:]}", "title", f"  per {unit}")]
+    y = top + HEADER
+    for name, value in bars:
+        length = max(2.0, value / longest * (PANEL - NAMES - FIGURES))
+        own = " own" if name == REFERENCE else ""
+        ratio = f"  {value / reference:.2g}x" if reference and name != REFERENCE else ""
+        if reference and value >= 99.5 * reference:
+            ratio = f"  {value / reference:.0f}x"
+        colour = COLOURS.get(name, OTHERS)
+        parts.append(_text(axis - 8, y + 12, name, f"name{own}"))
+        parts.append(f'<rect x="{axis}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2" fill="{colour}"/>')
+        parts.append(_text(axis + length + 7, y + 12, _number(value), f"value{own}", ratio))
+        y += STEP
+    parts.append(f'<line x1="{axis}" y1="{top + HEADER - 5}" x2="{axis}" y2="{y - 3}" stroke="#adb5bd"/>')
+    return "".join(parts)
+
+
+def _text(x: float, y: float, text: str, kind: str, after: str = "") -> str:
+    grey = (
+        f'<tspan class="ratio" font-weight="400" xml:space="preserve">{escape(after)}</tspan>'
+        if after
+        else ""
+    )
+    return f'<text x="{x:.1f}" y="{y}" class="{kind}" xml:space="preserve">{escape(text)}{grey}</text>'
+
+
+def _value(bar: Bar) -> float:
+    return bar[1]
 
 
 def _number(value: float) -> str:

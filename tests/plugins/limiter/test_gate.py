@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from typing import Any
 
 from hypothesis import settings
@@ -145,6 +146,30 @@ def test_the_predicted_wait_decides_at_the_door() -> None:
     assert isinstance(refused, Refusal)
     assert abs(refused.wait - 3.0) < 1e-3
     assert gate.waiting == 2
+
+
+def test_a_permit_that_comes_back_costs_the_same_however_many_queue() -> None:
+    def functions_called(lanes: int) -> int:
+        gate, shared = Gate(), limit("shared", concurrency=1)
+        first = enter(gate, Lane([limit("key", concurrency=1), shared]), 0.0)
+        assert isinstance(first, Permit)
+        for _ in range(lanes):
+            waiter(gate, Lane([limit("key", concurrency=1), shared]), 0.0)
+        called = 0
+
+        def profile(frame: Any, event: str, argument: Any) -> None:
+            nonlocal called
+            called += event == "call"
+
+        sys.setprofile(profile)
+        try:
+            first.settle(1.0, DONE)
+        finally:
+            sys.setprofile(None)
+        assert gate.waiting == lanes - 1
+        return called
+
+    assert functions_called(500) == functions_called(5)
 
 
 def test_the_queue_is_bounded() -> None:

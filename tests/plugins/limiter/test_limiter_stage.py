@@ -254,6 +254,17 @@ def test_models_from_outside_do_not_grow_the_memory_without_bound(bench: Callabl
     assert len(registry._members) <= registry.MAX_LIMITS
 
 
+def test_models_that_share_a_limit_are_remembered_up_to_a_bound(bench: Callable[..., Any]) -> None:
+    runtime = SimulatedRuntime()
+    here = bench(runtime, rate="10/s", scope="provider")
+    registry = here.stage._registry
+    for number in range(registry.MAX_MEMBERS + 500):
+        here.place(f"openai/m{number}")
+    assert [len(names) for names in registry._members.values()] == [registry.MAX_MEMBERS]
+    here.stage.configure("openai/*", rate="7/s")
+    assert [limit["rate"] for limit in here.stage.stats().limits.values()] == [7.0]
+
+
 def test_a_broken_connection_keeps_the_reservation(world: World) -> None:
     here = world([faults.reset()], limiter={"tokens": "1000/min"}, **ALONE)
     with pytest.raises(TransferError):

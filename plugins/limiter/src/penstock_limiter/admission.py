@@ -101,7 +101,7 @@ class Permit:
                 limit.settle(next(receipts), now, tokens, held, settlement)
             gate.out -= 1
             if gate.waiting:
-                woken = gate.pump(now)
+                woken = gate.pump(now, self.lane.limits)
         if woken:
             wake(woken)
 

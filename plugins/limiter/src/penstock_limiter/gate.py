@@ -19,9 +19,11 @@ Rules
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import threading
 from bisect import insort
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +127,7 @@ class Gate:
         with self.lock:
             ticket.asleep = False
             ticket.event = None  # it is here already, so nobody need wake it
-            woken = self.pump(now) if ticket.permit is None else []
+            woken = [] if ticket.permit is not None else self._look_at(now, ticket.lane)
             answer: Permit | Refusal | Pause | None = ticket.permit
             if answer is None:
                 answer = self._next(now, ticket, event)
@@ -133,7 +135,7 @@ class Gate:
                 self.refused += 1
                 self._remove(ticket)
                 answer = answer or self._lacking(now, ticket.lane, ticket.tokens, "deadline")
-                woken += self.pump(now)
+                woken += self._look_at(now, ticket.lane)
         wake(woken)
         return answer
 
@@ -152,7 +154,7 @@ class Gate:
             woken = []
             if permit is None:
                 self._remove(ticket)
-                woken = self.pump(now)
+                woken = self._look_at(now, ticket.lane)
         wake(woken)
         if permit is not None:
             permit.settle(now, nothing)
@@ -163,7 +165,7 @@ class Gate:
         """Take in what a head says; see `LearntLimit.hear`."""
         with self.lock:
             limit.hear(now, stamp, spent, limits, plenty=plenty)
-            woken = self.pump(now) if self.waiting else []
+            woken = self.pump(now, (limit,)) if self.waiting else []
         wake(woken)
 
     def pause(self, now: float, limit: LearntLimit, stamp: int, hint: float | None, dice: float) -> float:
@@ -174,22 +176,37 @@ class Gate:
     def changed(self, now: float) -> None:
         """Limits were changed from outside: admit and wake whom it helps."""
         with self.lock:
-            woken = self.pump(now)
+            woken = self.pump(now, (), *(lane.queue[0] for lane in self._busy))
         wake(woken)
 
-    def pump(self, now: float) -> list[Event]:
-        """Under the lock: admit every head that fits, by arrival; the events to set once it is free."""
+    def _look_at(self, now: float, lane: Lane) -> list[Event]:
+        """Under the lock: one of this lane came, went, or has waited long enough."""
+        return self.pump(now, lane.limits, *itertools.islice(lane.queue, 1))
+
+    def pump(self, now: float, limits: Iterable[Limit], *heads: Ticket) -> list[Event]:
+        """
+        Under the lock: admit by arrival whom a change helps; the events to set once the lock is free.
+
+        However many queue, only the first at each limit can be helped: the others are behind it (rule 2), and
+        whom time alone helps has a timer of its own.
+
+        Args:
+            now: the clock's reading in seconds.
+            limits: those that changed.
+            heads: further heads of lanes to look at.
+        """
         woken: list[Event] = []
-        heads = [(lane.queue[0].number, lane) for lane in self._busy]
-        heapq.heapify(heads)
-        while heads:
-            _, lane = heapq.heappop(heads)
-            ticket = lane.queue[0]
-            if ticket.asleep:
+        candidates = [(ticket.number, ticket) for ticket in (*heads, *_first(limits))]
+        heapq.heapify(candidates)
+        while candidates:
+            _, ticket = heapq.heappop(candidates)
+            queue = ticket.lane.queue
+            if ticket.asleep or not queue or queue[0] is not ticket:  # or admitted a moment ago
                 continue
             due = self._try(now, ticket)
-            if ticket.permit is not None and lane.queue:
-                heapq.heappush(heads, (lane.queue[0].number, lane))
+            if ticket.permit is not None:
+                for after in (*itertools.islice(queue, 1), *_first(ticket.lane.limits)):
+                    heapq.heappush(candidates, (after.number, after))
             # A new head must set its own timer, and one that can be helped sooner must set it anew.
             if ticket.event is not None and (ticket.permit is not None or due < ticket.due):
                 woken.append(ticket.event)
@@ -299,3 +316,8 @@ class Gate:
         if reason == "queue":
             reason = otherwise
         return Refusal(reason, worst.predict(now, tokens), worst.name)
+
+
+def _first(limits: Iterable[Limit]) -> list[Ticket]:
+    """Whoever is first among those that each of the limits has kept waiting."""
+    return [limit.claims[0] for limit in limits if limit.claims]

@@ -40,6 +40,8 @@ class Registry:
     """
 
     MAX_LIMITS = 4096
+    MAX_MEMBERS = 1024
+    """Targets remembered of one limit; `configure` judges by them whether all of them match."""
 
     def __init__(self) -> None:
         self.gate = Gate()
@@ -158,7 +160,9 @@ class Registry:
         else:
             self._limits.move_to_end((key, bounds))
         if target is not None:
-            self._members.setdefault(limit, set()).add(target)
+            members = self._members.setdefault(limit, set())
+            if len(members) < self.MAX_MEMBERS:
+                members.add(target)
         return limit
 
     def _learn(self, key: Key, now: float) -> LearntLimit:
