@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from penstock import AsyncClient, Client, SimulatedClient
 from penstock.asynchronous import AsyncioRuntime
@@ -16,6 +17,9 @@ from penstock.runtime import BlockingRuntime
 from penstock.simulated import SimulatedRuntime
 from penstock.testing import ManualClock
 from penstock_testkit import SimulatedTransport, Simulator
+
+settings.register_profile("penstock", deadline=None)  # tests assert no times
+settings.load_profile("penstock")
 
 COLOURS = ("blocking", "async", "simulated")
 SEED = 7

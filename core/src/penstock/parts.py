@@ -22,7 +22,7 @@ from penstock.pipeline import Pipeline, Ring, check_order, in_slot_order
 from penstock.provider import Codec, Provider
 from penstock.resolution import Resolver
 from penstock.responses import Model
-from penstock.specs import ListenerSpec, ProviderSpec, Services, StageSpec, StoreSpec
+from penstock.specs import ListenerSpec, ProviderSpec, Services, StageSpec, StoreSpec, TransportSpec
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -101,6 +101,13 @@ class Parts:
         for name in (*tables, *(core.pipeline or ())):
             plugins.load(OWNERS.get(name, name))
         known = {name for name in tables if plugins.load(name)}
+        for transport in plugins.specs(TransportSpec):
+            if transport.name in tables and transport.name != core.transport:
+                # Its keys may be the ones that keep calls from private addresses.
+                raise ConfigError(
+                    f"[{transport.name}] has no effect, because transport = {core.transport!r}; move what it "
+                    f"says to [{core.transport}], or remove it"
+                )
         for spec in plugins.specs(StageSpec):
             known |= {spec.name, *spec.tables}
         settings.check_unknown(known)

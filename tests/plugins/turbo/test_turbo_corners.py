@@ -17,7 +17,15 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import AttemptTimeout, ConnectError, PenstockError, TransferError, UsageError
+from penstock import Client
+from penstock.errors import (
+    AttemptTimeout,
+    ConfigError,
+    ConnectError,
+    PenstockError,
+    TransferError,
+    UsageError,
+)
 from penstock.http import Limits
 from penstock.runtime import drive
 from penstock_testkit.raw_server import Connection, RawServer, Received, serve
@@ -474,3 +482,9 @@ except ConnectError:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_table_of_the_transport_that_is_not_used_is_an_error_before_anything_is_sent() -> None:
+    config = {"transport": "turbo", "wire": {"block_private": True}, "pipeline": []}
+    with pytest.raises(ConfigError, match=r"\[wire\] has no effect.*move what it says to \[turbo\]"):
+        Client(config=config, environ={})

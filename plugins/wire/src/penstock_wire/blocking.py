@@ -16,30 +16,29 @@ connections alone.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-
-from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
 
 from penstock.errors import UsageError
 from penstock.frozen import dataclass
 from penstock.http import HttpHead
 from penstock_wire.config import ONLY_PUBLIC
-from penstock_wire.failures import broken, not_connected, reason, timed_out, too_large
+from penstock_wire.failures import PoolClosed, broken, reason, timed_out, too_large
 from penstock_wire.incoming import Incoming, ProtocolError
 from penstock_wire.inflate import MalformedBody, inflater
 from penstock_wire.outgoing import Outgoing
-from penstock_wire.pools import GatedAdapter, LeasingPool, limited_socket
 from penstock_wire.proxies import Proxies
 from penstock_wire.public import PublicOnly
-from penstock_wire.tls import tls_context
+from penstock_wire.tls import check_tls, tls_context
 from penstock_wire.urls import Address, read_url
 
 if TYPE_CHECKING:
     from penstock.errors import TransportError
     from penstock.http import HttpRequest, Limits
     from penstock_wire.config import WireConfig
+    from penstock_wire.pools import GatedAdapter, LeasingPool
 
 _URLS = 256
 """URLs remembered; a client uses a handful."""
@@ -62,12 +61,16 @@ class _Route:
 class _Pools:
     """The connections of one process."""
 
-    __slots__ = ("adapter", "pid", "routes")
+    __slots__ = ("adapter", "pid", "routes", "socket_of")
 
-    def __init__(self, adapter: GatedAdapter) -> None:
+    def __init__(self, config: WireConfig, environ: Mapping[str, str]) -> None:
+        # Not before the first request: requests takes 60 ms to import, the certificates 20 to read.
+        from penstock_wire.pools import GatedAdapter, limited_socket
+
         self.pid = os.getpid()
-        self.adapter = adapter
+        self.adapter: GatedAdapter = GatedAdapter(config, tls_context(config, environ))
         self.routes: dict[str, _Route] = {}
+        self.socket_of = limited_socket
 
 
 class BlockingTransport:
@@ -96,9 +99,10 @@ class BlockingTransport:
         self._environ = environ
         self._permit = PublicOnly(config.allow_addresses) if config.block_private else None
         self._proxies = Proxies.of(config, environ)
-        self._context = tls_context(config, environ)
-        self._pools = _Pools(GatedAdapter(config, self._context))
+        check_tls(config, environ)
+        self._pools: _Pools | None = None
         self._inherited: list[_Pools] = []
+        self._opening = (os.getpid(), threading.Lock())
         self._public: BlockingTransport | None = None
         self._closed = False
 
@@ -107,13 +111,13 @@ class BlockingTransport:
         if self._closed:
             raise UsageError("the transport is closed")
         pools = self._pools
-        if pools.pid != os.getpid():
-            pools = self._after_fork()
+        if pools is None or pools.pid != os.getpid():
+            pools = self._open_pools()
         route = pools.routes.get(request.url) or self._route(pools, request.url)
         head, body = route.outgoing.message(request)
         try:
             connection = self._lease(route, limits)
-        except ClosedPoolError:
+        except PoolClosed:
             # The adapter keeps `pool_connections` origins; this one had made room for another.
             pools.routes.pop(request.url, None)
             route = self._route(pools, request.url)
@@ -121,7 +125,8 @@ class BlockingTransport:
         try:
             if connection.sock is None:
                 self._open(route, connection, limits)
-            return self._exchange(route, connection, head, body, limits)
+            sock = pools.socket_of(connection)
+            return self._exchange(route, connection, sock, head, body, limits)
         except BaseException:
             connection.close()
             route.pool.give_back(connection)
@@ -139,8 +144,9 @@ class BlockingTransport:
         self._closed = True
         if self._public is not None:
             await self._public.close()
-        if self._pools.pid == os.getpid():
-            self._pools.adapter.close()
+        pools = self._pools
+        if pools is not None and pools.pid == os.getpid():
+            pools.adapter.close()
 
     def _route(self, pools: _Pools, url: str) -> _Route:
         address = read_url(url)
@@ -161,27 +167,22 @@ class BlockingTransport:
 
     def _lease(self, route: _Route, limits: Limits) -> Any:
         now = self._clock()
-        try:
-            return route.pool.lease(min(limits.pool, limits.due - now), now)
-        except EmptyPoolError:
-            raise timed_out(route.address.shown, "pool") from None
+        return route.pool.lease(min(limits.pool, limits.due - now), now, route.address.shown)
 
     def _open(self, route: _Route, connection: Any, limits: Limits) -> None:
-        shown = route.address.shown
-        due = min(self._clock() + limits.connect, limits.due)
-        try:
-            route.pool.open(connection, due, self._clock, tunnel=route.tunnel, permit=self._permit)
-        except TimeoutError as error:
-            if error.errno is None:
-                raise timed_out(shown, "connect") from None
-            raise not_connected(shown, error, proxied=route.proxied) from None
-        except (OSError, ValueError, HTTPError) as error:
-            raise not_connected(shown, error, proxied=route.proxied) from None
+        route.pool.open(
+            connection,
+            min(self._clock() + limits.connect, limits.due),
+            self._clock,
+            route.address.shown,
+            tunnel=route.tunnel,
+            proxied=route.proxied,
+            permit=self._permit,
+        )
 
     def _exchange(
-        self, route: _Route, connection: Any, head: bytes, body: bytes, limits: Limits
+        self, route: _Route, connection: Any, sock: Any, head: bytes, body: bytes, limits: Limits
     ) -> BlockingExchange:
-        sock = limited_socket(connection)
         sock.due = limits.due
         written = True
         try:
@@ -200,11 +201,19 @@ class BlockingTransport:
             incoming, connection, sock, route, limits.max_bytes, self._clock, self._config.keepalive
         )
 
-    def _after_fork(self) -> _Pools:
-        # The parent's pools are kept, not closed: another of its threads may have held their locks.
-        self._inherited.append(self._pools)
-        self._pools = _Pools(GatedAdapter(self._config, self._context))
-        return self._pools
+    def _open_pools(self) -> _Pools:
+        """The pools of this process: before its first request, and again in a forked child."""
+        owner, lock = self._opening
+        if owner != os.getpid():  # the parent's may be held, by a thread that is not here
+            _, lock = self._opening = (os.getpid(), threading.Lock())
+        with lock:
+            pools = self._pools
+            if pools is None or pools.pid != os.getpid():
+                if pools is not None:
+                    # The parent's are kept, not closed: another of its threads may have held their locks.
+                    self._inherited.append(pools)
+                pools = self._pools = _Pools(self._config, self._environ)
+            return pools
 
 
 def _failure(shown: str, error: BaseException) -> TransportError:

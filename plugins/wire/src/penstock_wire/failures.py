@@ -32,6 +32,10 @@ _WAITING = {
 }
 
 
+class PoolClosed(Exception):
+    """The pool was closed after it had been looked up."""
+
+
 def timed_out(shown: str, phase: str) -> AttemptTimeout:
     """A limit was reached while connecting, waiting for the pool, or reading."""
     return AttemptTimeout(f"{shown}: {_WAITING[phase]}", phase=phase)

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, cast
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
 
+from penstock_wire.failures import PoolClosed, not_connected, timed_out
 from penstock_wire.sockets import TimedSocket, open_socket
 
 if TYPE_CHECKING:
@@ -69,15 +71,25 @@ class SecureConnection(_Limited, HTTPSConnection):
 class LeasingPool(_Pool):
     """A pool of one origin; a connection is leased, used, and given back once, open or closed."""
 
-    def lease(self, seconds: float, now: float) -> Any:
+    def lease(self, seconds: float, now: float, shown: str) -> Any:
         """
         A connection, open and fresh or closed.
 
+        Args:
+            seconds: to wait for one that is free.
+            now: the clock's reading.
+            shown: where it leads, for messages.
+
         Raises:
-            EmptyPoolError: none became free in time.
-            ClosedPoolError: the pool was closed meanwhile.
+            AttemptTimeout: none became free in time (phase "pool").
+            PoolClosed: the pool was closed meanwhile.
         """
-        connection: Any = self._get_conn(timeout=max(0.0, seconds))
+        try:
+            connection: Any = self._get_conn(timeout=max(0.0, seconds))
+        except EmptyPoolError:
+            raise timed_out(shown, "pool") from None
+        except ClosedPoolError:
+            raise PoolClosed from None
         if connection.sock is not None and now >= connection.stale_at:
             connection.close()
         return connection
@@ -87,16 +99,40 @@ class LeasingPool(_Pool):
         connection: Any,
         due: float,
         clock: Callable[[], float],
+        shown: str,
         *,
         tunnel: bool,
+        proxied: bool,
         permit: PublicOnly | None = None,
     ) -> None:
-        """Connect it, through a CONNECT tunnel of the proxy or not; raises what the sockets raise."""
+        """
+        Connect it.
+
+        Args:
+            connection: leased.
+            due: the clock's reading at which it must be open.
+            clock: the clock, in seconds.
+            shown: where it leads, for messages.
+            tunnel: through a CONNECT tunnel of the proxy.
+            proxied: through a proxy, by a tunnel or not.
+            permit: what the addresses must pass, or None.
+
+        Raises:
+            AttemptTimeout: not in time (phase "connect").
+            ConnectError, InvalidRequestError: not connected.
+        """
         connection.due, connection.clock, connection.permit = due, clock, permit
-        if tunnel:
-            self._prepare_proxy(connection)
-        else:
-            connection.connect()
+        try:
+            if tunnel:
+                self._prepare_proxy(connection)
+            else:
+                connection.connect()
+        except TimeoutError as error:
+            if error.errno is None:
+                raise timed_out(shown, "connect") from None
+            raise not_connected(shown, error, proxied=proxied) from None
+        except (OSError, ValueError, HTTPError) as error:
+            raise not_connected(shown, error, proxied=proxied) from None
 
     def give_back(self, connection: Any) -> None:
         """Return what `lease` gave; a closed connection returns its place."""

@@ -53,6 +53,13 @@ def tls_context(config: WireConfig, environ: Mapping[str, str]) -> ssl.SSLContex
         raise ConfigError(f"{names[error.path]}: cannot read {error.path!r} as certificates") from None
 
 
+def check_tls(config: WireConfig, environ: Mapping[str, str]) -> None:
+    """Read the certificates now if somebody named them; raises ConfigError as `tls_context` does."""
+    named = config.ca_bundle or config.client_certificate or any(map(environ.get, _VARIABLES))
+    if named:
+        tls_context(config, environ)
+
+
 Stamp = tuple[str, int, int]
 """A path with the time and size of its file: a bundle replaced on disk is read again."""
 
