@@ -41,6 +41,21 @@ else:
         return decorate
 
 
+class Shared:
+    """
+    A default that all objects may share, where the standard library would refuse it for not being hashable:
+    `field(default_factory=Shared(EMPTY))`.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self) -> Any:
+        return self.value
+
+
 def _completed(kind: type[T], *, show: bool) -> type[T]:
     own = vars(kind)
     for method in (_eq, _hash, _repr) if show else (_eq, _hash):
@@ -70,8 +85,9 @@ def _compiled(kind: type[Any]) -> Any:
     for field in dataclasses.fields(kind):
         name = parameter = value = field.name
         names[f"_set_{name}"] = getattr(kind, name).__set__
-        if field.default is not dataclasses.MISSING:
-            names[f"_default_{name}"] = field.default
+        shared = isinstance(field.default_factory, Shared)
+        if shared or field.default is not dataclasses.MISSING:
+            names[f"_default_{name}"] = field.default_factory() if shared else field.default
             parameter = f"{name}=_default_{name}"
         elif field.default_factory is not dataclasses.MISSING:
             names[f"_make_{name}"] = field.default_factory

@@ -13,7 +13,7 @@ from dataclasses import field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from penstock.frozen import dataclass
+from penstock.frozen import Shared, dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ class ToolCall:
     id: str
     name: str
     arguments: str
-    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    extra: Mapping[str, Any] = field(default_factory=Shared(EMPTY))
 
     def parsed(self) -> Any:
         """The arguments as Python data; raises json.JSONDecodeError when the model wrote no JSON."""
@@ -143,7 +143,7 @@ class Tool:
 
     name: str
     description: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    parameters: Mapping[str, Any] = field(default_factory=Shared(EMPTY))
     strict: bool | None = None
 
 
@@ -166,7 +166,7 @@ class Message:
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    extra: Mapping[str, Any] = field(default_factory=Shared(EMPTY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class ChatRequest:
     reasoning_effort: str | None = None
     user: str | None = None
     metadata: Mapping[str, Any] | None = None
-    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    extra: Mapping[str, Any] = field(default_factory=Shared(EMPTY))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +230,7 @@ class EmbedRequest:
     inputs: tuple[str, ...]
     dimensions: int | None = None
     user: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    extra: Mapping[str, Any] = field(default_factory=Shared(EMPTY))
     stream: Literal[False] = False
 
 
@@ -239,7 +239,7 @@ class ModelsRequest:
     """The models a provider offers."""
 
     model: str = ""
-    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    extra: Mapping[str, Any] = field(default_factory=Shared(EMPTY))
     stream: Literal[False] = False
 
 

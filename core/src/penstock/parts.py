@@ -151,7 +151,8 @@ class Parts:
         tell(self.listeners, event)
 
     def _peek(self, call: Call) -> CallError | None:
-        return self.pipeline(call.without).peek(call)
+        without = call.without
+        return (self._pipelines.get(without) or self.pipeline(without)).peek(call)
 
     def _store(self, name: str) -> Any:
         with self.lock:

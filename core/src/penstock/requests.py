@@ -162,9 +162,10 @@ def _messages(messages: Any) -> tuple[Message, ...]:
 def _plain_message(value: Any) -> Message | None:
     """The usual kind, a dict of role and text, without the cost of naming places."""
     if type(value) is dict and len(value) == 2:
-        role, content = value.get("role"), value.get("content")
+        role: Any = value.get("role")
+        content = value.get("content")
         if type(role) is str and role in ROLES and type(content) is str:
-            return Message(cast("Role", role), content)
+            return Message(role, content)  # type: ignore[arg-type]  # one of them
     return None
 
 

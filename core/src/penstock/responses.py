@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
-from penstock.frozen import dataclass
+from penstock.frozen import Shared, dataclass
 from penstock.messages import EMPTY, ToolCall
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
@@ -118,7 +118,7 @@ class Choice:
     finish_reason: FinishReason | None = None
     raw_finish_reason: str | None = None
     logprobs: Any = field(default=None, repr=False)
-    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=Shared(EMPTY), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class ChatResponse:
     model: str = ""
     id: str = ""
     usage: Usage | None = None
-    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=Shared(EMPTY), repr=False)
     upstream_id: str | None = None
 
     @property
@@ -199,7 +199,7 @@ class Model:
     provider: str = ""
     context_length: int | None = None
     capabilities: frozenset[str] | None = None
-    extra: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=Shared(EMPTY), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from penstock.frozen import dataclass
+from penstock.frozen import Shared, dataclass
 from penstock.messages import EMPTY
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class StageSpec:
     config: type[StageConfig]
     create: Callable[[Any, Services], Stage]
     slot: Slot
-    tables: Mapping[str, type[BaseModel]] = field(default_factory=lambda: EMPTY)
+    tables: Mapping[str, type[BaseModel]] = field(default_factory=Shared(EMPTY))
     api: tuple[int, int] = API
 
 

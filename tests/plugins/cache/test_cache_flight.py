@@ -91,29 +91,29 @@ def sim(make_world: Make) -> Callable[..., Sim]:
 
 def test_the_first_leads_and_the_others_follow_until_it_lands() -> None:
     flights = Flights()
-    first, part = flights.join("k", flights.mark())
+    first, part = flights.join("k", flights.landings)
     assert part == "lead"
-    assert flights.join("k", flights.mark()) == (first, "follow")
-    assert flights.join("other", flights.mark())[1] == "lead"
+    assert flights.join("k", flights.landings) == (first, "follow")
+    assert flights.join("other", flights.landings)[1] == "lead"
     flights.land(first, Landing("answer", 1))
     assert first.landing == Landing("answer", 1)
-    assert flights.join("k", flights.mark())[1] == "lead"
+    assert flights.join("k", flights.landings)[1] == "lead"
 
 
 def test_who_asked_the_store_before_a_landing_is_told_to_look_again() -> None:
     flights = Flights()
-    mark = flights.mark()
+    mark = flights.landings
     first, _ = flights.join("k", mark)
     flights.land(first, Landing("answer", 1))
     second, part = flights.join("k", mark)
     assert part == "look_again"
     flights.land(second, CANCELLED)
-    assert flights.join("k", flights.mark())[1] == "lead"
+    assert flights.join("k", flights.landings)[1] == "lead"
 
 
 def test_landings_of_other_keys_or_without_an_answer_do_not_count() -> None:
     flights = Flights()
-    mark = flights.mark()
+    mark = flights.landings
     for key, landing in (("other", Landing("answer", 1)), ("k", CANCELLED)):
         flights.land(flights.join(key, mark)[0], landing)
     assert flights.join("k", mark)[1] == "lead"
@@ -121,9 +121,9 @@ def test_landings_of_other_keys_or_without_an_answer_do_not_count() -> None:
 
 def test_who_missed_more_landings_than_are_remembered_looks_again_in_any_case() -> None:
     flights = Flights()
-    mark = flights.mark()
+    mark = flights.landings
     for number in range(Flights.REMEMBERED):
-        flights.land(flights.join(number, flights.mark())[0], Landing("answer", 1))
+        flights.land(flights.join(number, flights.landings)[0], Landing("answer", 1))
     assert flights.join("k", mark)[1] == "look_again"
     assert len(flights._landed) == Flights.REMEMBERED
 

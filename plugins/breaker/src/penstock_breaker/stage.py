@@ -187,6 +187,8 @@ class _Gate:
 
     def peek(self, call: Call) -> CallError | None:
         """What a call would be refused with right now, or None."""
+        if self._circuit.state == "closed" and not self._credential.resting:
+            return None
         refusal = self._refusal(call.runtime.now())
         return self.inner.error(refusal) if refusal is not None else None
 

@@ -85,8 +85,10 @@ class Entry:
 
     def __len__(self) -> int:
         """Bytes a short answer takes in memory, roughly."""
-        choices: tuple[Choice, ...] = getattr(self.answer, "choices", ())
-        return _AT_HAND_BYTES + sum(sys.getsizeof(choice.text) for choice in choices)
+        size = _AT_HAND_BYTES
+        for choice in getattr(self.answer, "choices", ()):
+            size += sys.getsizeof(choice.text)
+        return size
 
 
 # Events

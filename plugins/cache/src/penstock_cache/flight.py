@@ -227,12 +227,9 @@ class Flights:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flights: dict[Any, Flight] = {}
-        self._landings = 0
+        self.landings = 0
+        """So many so far: a point in their order, to be read before the store is asked (see `join`)."""
         self._landed: OrderedDict[Any, int] = OrderedDict()
-
-    def mark(self) -> int:
-        """A point in the order of landings; taken before the store is asked."""
-        return self._landings
 
     def join(self, key: Any, mark: int) -> tuple[Flight, Part]:
         """
@@ -240,7 +237,7 @@ class Flights:
 
         Args:
             key: what is asked.
-            mark: from before the store was asked.
+            mark: what `landings` was before the store was asked.
 
         Returns:
             The flight and the part in it; `look_again` leads, but the store may have the answer by now.
@@ -252,7 +249,7 @@ class Flights:
                 flight._join()
                 return flight, "follow"
             flight = self._flights[key] = Flight(key)
-            missed = self._landings - mark
+            missed = self.landings - mark
             if missed and (missed >= self.REMEMBERED or self._landed.get(key, 0) > mark):
                 return flight, "look_again"
             return flight, "lead"
@@ -263,11 +260,11 @@ class Flights:
             if self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
                 if landing.kind == "answer":
-                    self._landings += 1
+                    self.landings += 1
                     landed = self._landed
                     if flight.key in landed:
                         landed.move_to_end(flight.key)
-                    landed[flight.key] = self._landings
+                    landed[flight.key] = self.landings
                     if len(landed) > self.REMEMBERED:
                         landed.popitem(last=False)
         flight._land(landing)

@@ -22,6 +22,7 @@ class _Held(NamedTuple):
     value: Value
     expires: float
     names: tuple[str, ...]
+    size: int
 
 
 class MemoryStore:
@@ -63,10 +64,10 @@ class MemoryStore:
                 self._drop(key)
             if size > self._max_bytes:
                 return
-            self._held[key] = _Held(value, expires, names)
+            self._held[key] = _Held(value, expires, names, size)
             self._bytes += size
             while len(self._held) > self._max_entries or self._bytes > self._max_bytes:
-                self._bytes -= len(self._held.popitem(last=False)[1].value) + ENTRY_BYTES
+                self._bytes -= self._held.popitem(last=False)[1].size
                 self._evictions += 1
 
     async def delete(self, pattern: str) -> int:
@@ -91,4 +92,4 @@ class MemoryStore:
         await self.clear()
 
     def _drop(self, key: str) -> None:
-        self._bytes -= len(self._held.pop(key).value) + ENTRY_BYTES
+        self._bytes -= self._held.pop(key).size

@@ -83,7 +83,7 @@ class CachePlace:
             if call.listeners:
                 call.emit(CacheLookup(call.runtime.now(), call, "bypass", reason, "", None))
             return await proceed(call)
-        mark = cache.flights.mark()
+        mark = cache.flights.landings
         entry, why = (None, "refresh") if options.refresh else await self._look_up(call, key)
         if entry is not None:
             now = cache.store.now()

@@ -171,7 +171,7 @@ class cached:  # noqa: N801  # used as a decorator, like `functools.cache`
 
     def _enter(self, flights: Flights, key: Hashable) -> tuple[Any, Flight | None, bool]:
         """A remembered value without a flight; or a flight, and whether to lead it."""
-        mark = flights.mark()
+        mark = flights.landings
         value = self._recall(key)
         if value is not _NOTHING:
             self._tally.add("hits")

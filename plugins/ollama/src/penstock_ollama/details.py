@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from penstock.frozen import dataclass
+from penstock.frozen import Shared, dataclass
 from penstock.messages import EMPTY
 from penstock.responses import Model, ModelsResponse
 
@@ -42,7 +42,7 @@ class ModelDetails:
     family: str = ""
     parameter_size: str = ""
     quantization: str = ""
-    raw: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
+    raw: Mapping[str, Any] = field(default_factory=Shared(EMPTY), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
