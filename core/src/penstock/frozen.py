@@ -85,12 +85,12 @@ def _compiled(kind: type[Any]) -> Any:
     for field in dataclasses.fields(kind):
         name = parameter = value = field.name
         names[f"_set_{name}"] = getattr(kind, name).__set__
-        shared = isinstance(field.default_factory, Shared)
-        if shared or field.default is not dataclasses.MISSING:
-            names[f"_default_{name}"] = field.default_factory() if shared else field.default
+        make: Any = field.default_factory
+        if isinstance(make, Shared) or field.default is not dataclasses.MISSING:
+            names[f"_default_{name}"] = make.value if isinstance(make, Shared) else field.default
             parameter = f"{name}=_default_{name}"
-        elif field.default_factory is not dataclasses.MISSING:
-            names[f"_make_{name}"] = field.default_factory
+        elif make is not dataclasses.MISSING:
+            names[f"_make_{name}"] = make
             parameter = f"{name}=_MISSING"
             value = f"_make_{name}() if {name} is _MISSING else {name}"
         (keyword if field.kw_only else positional).append(parameter)

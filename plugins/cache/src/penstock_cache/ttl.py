@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.messages import ChatRequest, Text
@@ -68,10 +69,15 @@ def content_ttl(request: Request, response: Response, *, model: str, min_ttl: fl
         return max_ttl
     if response.tool_calls or _speaks_of_now(_question(request)):
         return min_ttl
-    ttl = max_ttl if _SNAPSHOT.search(model) else max_ttl / 4
+    ttl = max_ttl if _is_snapshot(model) else max_ttl / 4
     if len(response.text) < SHORT_ANSWER:
         ttl /= 4
     return max(ttl, min_ttl)
+
+
+@lru_cache(1024)
+def _is_snapshot(model: str) -> bool:
+    return _SNAPSHOT.search(model) is not None
 
 
 def _speaks_of_now(text: str) -> bool:
