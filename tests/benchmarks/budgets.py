@@ -33,8 +33,8 @@ def _cpu(mode: str, name: str = "penstock") -> Callable[[Results], float]:
     return lambda results: float(results["modes"][mode][name]["cpu"])
 
 
-def _ratio(mode: str) -> Callable[[Results], float]:
-    return lambda results: _cpu(mode)(results) / _cpu(mode, "bare")(results)
+def _ratio(mode: str, name: str = "penstock", to: str = "bare") -> Callable[[Results], float]:
+    return lambda results: _cpu(mode, name)(results) / _cpu(mode, to)(results)
 
 
 def _inside(row: str) -> Callable[[Results], float]:
@@ -83,6 +83,7 @@ def _peers_install(key: str, scale: float) -> Callable[[Results], str]:
     return text
 
 
+TURBO = "penstock, turbo"
 PEERS = ("openai", "any-llm", "litellm", "litellm Router")
 BUDGETS = (
     Budget("pipeline alone, full, blocking", 25, "us", _inside("full")),
@@ -104,19 +105,20 @@ BUDGETS = (
         _ratio("async-512"),
         _peers_ratio("async-512", *PEERS),
     ),
-    Budget(
-        "blocking call, full, turbo",
-        120,
-        "us",
-        _cpu("blocking", "penstock, turbo"),
-        _peers("blocking", *PEERS),
-    ),
+    Budget("blocking call, full, turbo", 120, "us", _cpu("blocking", TURBO), _peers("blocking", *PEERS)),
+    Budget("blocking call, full, turbo", 1 / 8, "x openai", _ratio("blocking", TURBO, "openai")),
+    Budget("blocking call, full, turbo", 1 / 20, "x litellm", _ratio("blocking", TURBO, "litellm")),
     Budget(
         "async call, full, turbo, 64 in flight",
         130,
         "us",
-        _cpu("async-64", "penstock, turbo"),
+        _cpu("async-64", TURBO),
         _peers("async-64", *PEERS),
+    ),
+    Budget("async call, full, turbo, 64 in flight", 1.5, "x bare aiohttp", _ratio("async-64", TURBO)),
+    Budget("async call, full, turbo, 64 in flight", 1 / 8, "x openai", _ratio("async-64", TURBO, "openai")),
+    Budget(
+        "async call, full, turbo, 64 in flight", 1 / 20, "x litellm", _ratio("async-64", TURBO, "litellm")
     ),
     Budget("stream, per event, blocking", 1.5, "x bare", _ratio("stream"), _peers_ratio("stream", *PEERS)),
     Budget(
