@@ -207,6 +207,8 @@ def net(
         logging.getLogger(name).setLevel(logging.DEBUG)
     net = Net(secrets, exporter, handler.lines)
     yield net
+    left = [each for each in root.handlers if type(each).__module__.startswith("penstock_logs")]
+    assert not left, "a client has left its logging behind"
     root.removeHandler(handler)
     root.setLevel(before)
     for name, level in levels.items():

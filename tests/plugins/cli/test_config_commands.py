@@ -288,3 +288,12 @@ def test_values_are_written_so_that_toml_reads_them_back(value: object) -> None:
 def test_what_toml_cannot_say_is_none() -> None:
     assert toml_value(None) is None
     assert toml_value({"a": None, "b": 1}) == "{ b = 1 }"
+
+
+def test_check_leaves_the_logging_of_the_process_as_it_was(run: Run, surroundings: Path) -> None:
+    import logging
+
+    before = list(logging.getLogger().handlers)
+    write(surroundings, f'[logs]\nfile = "{surroundings / "log.txt"}"\nloggers = ["root"]\n')
+    assert run("config", "check").exit_code == 0
+    assert logging.getLogger().handlers == before

@@ -161,12 +161,16 @@ class Catalogue:
                 self._assemble()
 
     def _assemble(self) -> None:
-        """Put an engine together as a client does, with nothing to send by; nothing is started."""
+        """Put an engine together as a client does, with nothing to send by, and take it apart again."""
+        import asyncio
+
         from penstock.asynchronous import AsyncioRuntime
         from penstock.engine import Engine
 
         # The colour that offers everything: a file may be meant for it alone (hedging).
-        Engine(self.settings, self.plugins, AsyncioRuntime(_NoTransport()))
+        engine = Engine(self.settings, self.plugins, AsyncioRuntime(_NoTransport()))
+        # A listener may have set something up for the whole process, logging for one.
+        asyncio.run(engine.close())
 
     def _is_loaded(self, name: str) -> bool:
         try:
