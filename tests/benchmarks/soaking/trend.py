@@ -29,8 +29,7 @@ class Bound:
 
 
 BOUNDS = {
-    # 10 bytes a call, less than the smallest Python object. What is left: the counters of metrics begin as
-    # small numbers, which cost nothing, and become objects of their own.
+    # 10 bytes a call: less than the smallest Python object, so nothing is kept of every call.
     "rss": Bound("resident memory", 1024, "KB", 1 / 1024),
     "objects": Bound("Python objects", 200),
     # Pools open and close a connection now and then; one that each hundredth fault leaves open would be 50.

@@ -173,6 +173,8 @@ def markdown(results: Results) -> str:
             socket_streams=streams,
         )
     ]
+    if "note" in results:  # what whoever kept the results has to say of them
+        lines += [results["note"], ""]
     for title, table in tables_of(results):
         head, *rows = table
         lines += [f"## {title}", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
