@@ -46,7 +46,7 @@ bench: $(VENV)/.ready ## Penstock beside its peers, and every budget beside its 
 	@$(PY) tests/benchmarks/bench.py $(ARGS)
 
 # ARGS="--calls 20000 --streams 2000" takes two minutes and writes nothing.
-soak: $(VENV)/.ready ## a million calls with faults: what grows, what is held
+soak: $(VENV)/.ready ## what a million calls with faults leave behind
 	@$(PY) tests/benchmarks/soak.py $(ARGS)
 
 # ARGS=--quick leaves the largest sizes out and writes nothing.

@@ -37,7 +37,7 @@ TITLES = {
     "bytes": "bytes each",
     "evict_cpu_us": "miss at the bound, us",
     "evict_functions": "functions",
-    "invalidate_ms": "`invalidate` by pattern, ms",
+    "invalidate_ms": "`invalidate`, ms of CPU",
     "group_cpu_us": "by weight, us",
     "group_functions": "functions",
     "open_cpu_us": "all but the last open, us",

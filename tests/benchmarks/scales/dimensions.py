@@ -124,7 +124,7 @@ def _queued(size: int, given: Callable[[], dict[str, Any]], limiter: dict[str, A
 
 
 REAL = 20_000
-"""Cached answers that calls made, the newest; a larger cache is filled up with copies of one of them."""
+"""Cached answers that calls made, the newest; a larger cache holds copies of one of them beside."""
 
 
 def cached(size: int) -> dict[str, float]:

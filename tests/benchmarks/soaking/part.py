@@ -28,7 +28,6 @@ from soaking.faults import Dice
 from soaking.inprocess import InProcess, count_of
 from soaking.tables import tables, types
 from soaking.traffic import Ears, Traffic, configuration
-from soaking.trend import longest
 
 from penstock import AsyncClient, Client
 from penstock.asynchronous import AsyncioRuntime
@@ -63,7 +62,8 @@ class Part:
         self.held: Counter[str] = Counter()
         self._number = samples
         self._types: list[Counter[str]] = []
-        self._tables: list[dict[str, int]] = []
+        # The longest of each table in the first half and in the second; keeping all would itself grow.
+        self._longest: tuple[dict[str, int], dict[str, int]] = ({}, {})
         self.cpu = time.process_time()
 
     def busy(self) -> bool:
@@ -87,7 +87,9 @@ class Part:
                 "threads": threading.active_count(),
             }
         )
-        self._tables.append(found)
+        longest = self._longest[len(self.samples) > self._number // 2]
+        for name, length in found.items():
+            longest[name] = max(longest.get(name, 0), length)
         if len(self.samples) in (self._number // 2, self._number):
             self._types.append(types())
         self.held.update(self._held())
@@ -127,11 +129,11 @@ class Part:
     def result(self, traffic: Traffic) -> dict[str, Any]:
         """Everything, as JSON takes it."""
         told, heard = self.upstream(), self.ears.heard
+        first, second = self._longest
         return {
             "samples": self.samples,
             "tables": {
-                name: longest([found.get(name, 0) for found in self._tables])
-                for name in sorted(set().union(*self._tables))
+                name: [first.get(name, 0), second.get(name, 0)] for name in sorted({**first, **second})
             },
             "held": self.held,
             "types": (self._types[-1] - self._types[0]).most_common(6),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 PER = 100_000
 """Calls that slopes are given for."""
@@ -28,8 +29,7 @@ class Bound:
 
 
 BOUNDS = {
-    # 10 bytes a call, less than the smallest Python object. What is left: the counters of metrics begin as
-    # small numbers, which cost nothing, and become objects of their own.
+    # 10 bytes a call: less than the smallest Python object, so nothing is kept of every call.
     "rss": Bound("resident memory", 1024, "KB", 1 / 1024),
     "objects": Bound("Python objects", 200),
     # Pools open and close a connection now and then; one that each hundredth fault leaves open would be 50.
@@ -68,3 +68,13 @@ def slope(calls: Sequence[int], values: Sequence[float]) -> float:
         raise ValueError("a slope needs samples at different numbers of calls")
     products = sum((a - middle_x) * (b - middle_y) for a, b in zip(x, y, strict=True))
     return products / spread * PER
+
+
+def slopes(part: dict[str, Any]) -> dict[str, float]:
+    """Growth of one part of the soak per 100,000 calls, by what may grow, in the units of the bounds."""
+    samples = part["samples"]
+    calls = [sample["calls"] for sample in samples]
+    return {
+        name: slope(calls, [sample[name] for sample in samples]) * bound.scale
+        for name, bound in BOUNDS.items()
+    }

@@ -5,22 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from report import machine
-from soaking.trend import BOUNDS, PER, grows, slope
+from soaking.trend import BOUNDS, PER, grows, slopes
 
 Results = dict[str, Any]
 Table = list[list[str]]
 LONG = 500_000
 """Calls of a run whose tables are full before its second half; a shorter one still grows into them."""
-
-
-def slopes(part: Results) -> dict[str, float]:
-    """Growth per 100,000 calls in the second half, in the units of the bounds."""
-    samples = part["samples"]
-    calls = [sample["calls"] for sample in samples]
-    return {
-        name: slope(calls, [sample[name] for sample in samples]) * bound.scale
-        for name, bound in BOUNDS.items()
-    }
 
 
 def part_rows(part: Results, *, judged: bool) -> Table:
@@ -183,6 +173,8 @@ def markdown(results: Results) -> str:
             socket_streams=streams,
         )
     ]
+    if "note" in results:  # what whoever kept the results has to say of them
+        lines += [results["note"], ""]
     for title, table in tables_of(results):
         head, *rows = table
         lines += [f"## {title}", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
