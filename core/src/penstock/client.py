@@ -159,7 +159,8 @@ class _Awaitable(Surface):
 
     async def chat(self, model: str, messages: Any, **parameters: Any) -> Answer:
         """Ask a model and wait for its whole answer; see `Client.chat`."""
-        await self._ready()
+        if not self._started:
+            await self._ready()
         return await self._chat(model, messages, parameters)
 
     def stream(self, model: str, messages: Any, **parameters: Any) -> AsyncStream:
@@ -171,7 +172,8 @@ class _Awaitable(Surface):
         return AsyncStream(self._open_stream(model, messages, parameters), parameters.get("schema"))
 
     async def _open_stream(self, model: str, messages: Any, given: dict[str, Any]) -> tuple[Call, Reply]:
-        await self._ready()
+        if not self._started:
+            await self._ready()
         return await self._send_chat(model, messages, given, stream=True)
 
     async def embed(self, model: str, inputs: str | Sequence[str], **parameters: Any) -> Embeddings:

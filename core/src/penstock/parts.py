@@ -102,11 +102,12 @@ class Parts:
             plugins.load(OWNERS.get(name, name))
         known = {name for name in tables if plugins.load(name)}
         for transport in plugins.specs(TransportSpec):
-            if transport.name in tables and transport.name != core.transport:
+            if transport.name != core.transport:
                 # Its keys may be the ones that keep calls from private addresses.
-                raise ConfigError(
-                    f"[{transport.name}] has no effect, because transport = {core.transport!r}; move what it "
-                    f"says to [{core.transport}], or remove it"
+                settings.check_empty(
+                    transport.name,
+                    f"has no effect, because transport = {core.transport!r}; move what it says to "
+                    f"[{core.transport}], or remove it",
                 )
         for spec in plugins.specs(StageSpec):
             known |= {spec.name, *spec.tables}

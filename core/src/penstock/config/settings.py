@@ -132,6 +132,12 @@ class Settings(Unpicklable):
         table = find(self._everything, path)
         return tuple(table.value) if table is not None and isinstance(table.value, dict) else ()
 
+    def check_empty(self, table: str, why: str) -> None:
+        """Raises ConfigError if a table says anything, with the reason why it must not."""
+        node = find(self._everything, (table,))
+        if node is not None and node.value:
+            raise ConfigError(f"{node.origin.place}: [{table}] {why}")
+
     def check_unknown(self, known: Iterable[str]) -> None:
         """Raises ConfigError for the top-level keys that are neither the core's nor `known`."""
         known = CORE_KEYS.union(known)

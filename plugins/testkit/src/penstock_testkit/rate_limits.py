@@ -7,7 +7,7 @@ below zero.
 
 from __future__ import annotations
 
-from penstock.frozen import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
