@@ -30,16 +30,7 @@ def tls_context(config: WireConfig, environ: Mapping[str, str]) -> ssl.SSLContex
     Raises:
         ConfigError: a file that is missing or no certificate; names the key or variable.
     """
-    source, bundle = "ca_bundle", config.ca_bundle
-    if bundle is None:
-        for name in _VARIABLES:
-            if environ.get(name):
-                source, bundle = name, environ[name]
-                break
-    if bundle is None:
-        import certifi
-
-        source, bundle = "certifi", certifi.where()
+    source, bundle = _named(config, environ) or _shipped()
     key = config.client_key or config.client_certificate
     try:
         return _context(
@@ -53,11 +44,29 @@ def tls_context(config: WireConfig, environ: Mapping[str, str]) -> ssl.SSLContex
         raise ConfigError(f"{names[error.path]}: cannot read {error.path!r} as certificates") from None
 
 
+def _shipped() -> tuple[str, str]:
+    import certifi
+
+    return "certifi", certifi.where()
+
+
 def check_tls(config: WireConfig, environ: Mapping[str, str]) -> None:
-    """Read the certificates now if somebody named them; raises ConfigError as `tls_context` does."""
-    named = config.ca_bundle or config.client_certificate or any(map(environ.get, _VARIABLES))
-    if named:
+    """
+    Find out now what `tls_context` would raise, as far as that takes no time: files that the configuration
+    names are read, one that a variable names must be there.
+    """
+    if config.ca_bundle or config.client_certificate:
         tls_context(config, environ)
+    named = _named(config, environ)
+    if named is not None and config.verify and not Path(named[1]).exists():
+        raise ConfigError(f"{named[0]}: cannot read {named[1]!r} as certificates")
+
+
+def _named(config: WireConfig, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Who names the trust store, and its path; None when nobody does."""
+    if config.ca_bundle is not None:
+        return "ca_bundle", config.ca_bundle
+    return next(((name, environ[name]) for name in _VARIABLES if environ.get(name)), None)
 
 
 Stamp = tuple[str, int, int]
