@@ -21,7 +21,7 @@ from penstock_wire.incoming import Incoming, ProtocolError
 from penstock_wire.inflate import PIECE, Inflater, MalformedBody, inflater
 from penstock_wire.plugin import penstock_register_transports
 from penstock_wire.proxies import Proxies
-from penstock_wire.tls import check_tls, tls_context
+from penstock_wire.tls import Trust, tls_context
 from penstock_wire.urls import read_url
 
 patient = settings(deadline=None)
@@ -159,16 +159,16 @@ def test_equal_settings_share_one_context() -> None:
     "variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"]
 )
 def test_a_bundle_that_is_missing_is_named_by_its_variable(variable: str, tmp_path: Any) -> None:
-    for read in (tls_context, check_tls):
+    for read in (tls_context, Trust):
         with pytest.raises(ConfigError, match=variable):
             read(WireConfig(), {variable: str(tmp_path / "missing.pem")})
-    check_tls(WireConfig(verify=False), {variable: str(tmp_path / "missing.pem")})
+    Trust(WireConfig(verify=False), {variable: str(tmp_path / "missing.pem")})
 
 
 def test_a_bundle_that_holds_no_certificates_is_an_error(tmp_path: Any) -> None:
     bundle = tmp_path / "bundle.pem"
     bundle.write_text("nothing")
-    for read in (tls_context, check_tls):
+    for read in (tls_context, Trust):
         with pytest.raises(ConfigError, match="ca_bundle"):
             read(WireConfig(ca_bundle=str(bundle)), {})
         with pytest.raises(ConfigError, match="client_certificate"):

@@ -33,7 +33,7 @@ from penstock_wire.incoming import ProtocolError
 from penstock_wire.inflate import MalformedBody
 from penstock_wire.proxies import Proxies
 from penstock_wire.public import PublicOnly
-from penstock_wire.tls import tls_context
+from penstock_wire.tls import Trust
 
 if TYPE_CHECKING:
     from penstock.http import HttpRequest, Limits
@@ -89,7 +89,7 @@ class AsyncTransport:
         self._permit = PublicOnly(config.allow_addresses) if config.block_private else None
         self._public: AsyncTransport | None = None
         self._routes = Routes(Proxies.of(config, environ))
-        self._context = tls_context(config, environ)
+        self._trust = Trust(config, environ)
         self._opened: _Open | None = None
         self._closed = False
 
@@ -176,7 +176,7 @@ class AsyncTransport:
 
         try:
             async with asyncio.timeout_at(due if due != float("inf") else None):
-                connection = await connect(route, opened.names, self._context, self._permit, protocol)
+                connection = await connect(route, opened.names, self._trust, self._permit, protocol)
         except (OSError, ValueError, RuntimeError, ProtocolError, TunnelRefused) as error:
             # uvloop says some failures to connect with RuntimeError.
             raise on_the_way(route, error) from None

@@ -32,7 +32,7 @@ from penstock_wire.incoming import ProtocolError
 from penstock_wire.inflate import MalformedBody
 from penstock_wire.proxies import Proxies
 from penstock_wire.public import PublicOnly
-from penstock_wire.tls import tls_context
+from penstock_wire.tls import Trust
 
 if TYPE_CHECKING:
     from penstock.http import HttpRequest, Limits
@@ -72,7 +72,7 @@ class BlockingTransport:
         self._environ = environ
         self._permit = PublicOnly(config.allow_addresses) if config.block_private else None
         self._routes = Routes(Proxies.of(config, environ))
-        self._context = tls_context(config, environ)
+        self._trust = Trust(config, environ)
         self._pools = Pools(config.pool_connections, config.pool_maxsize)
         self._process = os.getpid()
         self._inherited: list[Pools] = []
@@ -126,7 +126,7 @@ class BlockingTransport:
     def _open(self, route: Route, limits: Limits) -> Connection:
         due = min(self._clock() + limits.connect, limits.due)
         try:
-            sock, limited = dial(route, self._context, due, self._clock, self._permit)
+            sock, limited = dial(route, self._trust, due, self._clock, self._permit)
         except (OSError, ValueError, ProtocolError, TunnelRefused) as error:
             raise on_the_way(route, error) from None
         return Connection(sock, limited, self._config.max_header_bytes)

@@ -12,12 +12,12 @@ from penstock_turbo.tunnel import TunnelAnswer
 from penstock_wire.sockets import keep_alive
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from penstock_turbo.names import Names
     from penstock_turbo.routes import Route
     from penstock_wire.public import PublicOnly
+    from penstock_wire.tls import Trust
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -30,7 +30,7 @@ _HANDSHAKE = 1e6
 async def connect(
     route: Route,
     names: Names,
-    context: ssl.SSLContext,
+    trust: Trust,
     permit: PublicOnly | None,
     protocol: Callable[[], P],
 ) -> P:
@@ -40,7 +40,7 @@ async def connect(
     Args:
         route: where to.
         names: resolves hosts.
-        context: for TLS with the server and with the proxy.
+        trust: for TLS with the server and with the proxy.
         permit: what every address must pass before the first one is tried, or None.
         protocol: makes the protocol of the connection.
 
@@ -58,7 +58,7 @@ async def connect(
     keep_alive(sock)
     first: Callable[[], Any] = _Tunnel if route.tunnelled else protocol
     # From here on the socket is asyncio's, also when this fails.
-    transport, made = await loop.create_connection(first, sock=sock, **_tls(hop, context))
+    transport, made = await loop.create_connection(first, sock=sock, **_tls(hop, trust))
     if not route.tunnelled:
         return cast("P", made)
     try:
@@ -68,7 +68,7 @@ async def connect(
         upgraded = await loop.start_tls(
             transport,
             inner,
-            context,
+            trust.context(),
             server_hostname=route.address.host,
             ssl_handshake_timeout=_HANDSHAKE,
         )
@@ -81,10 +81,10 @@ async def connect(
     return inner
 
 
-def _tls(hop: Any, context: ssl.SSLContext) -> dict[str, Any]:
+def _tls(hop: Any, trust: Trust) -> dict[str, Any]:
     if hop.scheme != "https":
         return {}
-    return {"ssl": context, "server_hostname": hop.host, "ssl_handshake_timeout": _HANDSHAKE}
+    return {"ssl": trust.context(), "server_hostname": hop.host, "ssl_handshake_timeout": _HANDSHAKE}
 
 
 class _Tunnel(asyncio.Protocol):

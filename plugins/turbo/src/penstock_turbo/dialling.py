@@ -8,11 +8,12 @@ from penstock_turbo.tunnel import TunnelAnswer
 from penstock_wire.sockets import TimedSocket, open_socket
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
+    from ssl import SSLContext
 
     from penstock_turbo.routes import Route
     from penstock_wire.public import PublicOnly
+    from penstock_wire.tls import Trust
 
 _READ = 4096
 TUNNEL_BYTES = 1 << 16
@@ -21,7 +22,7 @@ TUNNEL_BYTES = 1 << 16
 
 def dial(
     route: Route,
-    context: ssl.SSLContext,
+    trust: Trust,
     due: float,
     clock: Callable[[], float],
     permit: PublicOnly | None,
@@ -31,7 +32,7 @@ def dial(
 
     Args:
         route: where to.
-        context: for TLS with the server and with the proxy.
+        trust: for TLS with the server and with the proxy.
         due: the clock's reading at which it fails.
         clock: the clock, in seconds.
         permit: what the addresses must pass, or None.
@@ -50,7 +51,7 @@ def dial(
     sock: Any = open_socket(hop.host, hop.port, due, clock, permit)
     try:
         if hop.scheme == "https":
-            sock = _secured(sock, context, hop.host, due, clock)
+            sock = _secured(sock, trust.context(), hop.host, due, clock)
         if not route.tunnelled:
             return sock, sock
         sock.sendall(route.tunnel_request())
@@ -58,18 +59,18 @@ def dial(
         while not answer.complete:
             answer.feed(sock.recv(_READ))
         if isinstance(sock, TimedSocket):
-            sock = _secured(sock, context, route.address.host, due, clock)
+            sock = _secured(sock, trust.context(), route.address.host, due, clock)
             return sock, sock
         from urllib3.util.ssltransport import SSLTransport
 
-        return SSLTransport(sock, context, server_hostname=route.address.host), sock
+        return SSLTransport(sock, trust.context(), server_hostname=route.address.host), sock
     except BaseException:
         sock.close()
         raise
 
 
 def _secured(
-    sock: TimedSocket, context: ssl.SSLContext, host: str, due: float, clock: Callable[[], float]
+    sock: TimedSocket, context: SSLContext, host: str, due: float, clock: Callable[[], float]
 ) -> Any:
     # The handshake is bounded as a whole by what remains of the plain socket's limit.
     secured: Any = context.wrap_socket(sock, server_hostname=host)

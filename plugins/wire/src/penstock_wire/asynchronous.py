@@ -46,7 +46,7 @@ from penstock_wire.fields import HeaderMemory
 from penstock_wire.inflate import MalformedBody, inflater
 from penstock_wire.proxies import Proxies
 from penstock_wire.public import PublicOnly
-from penstock_wire.tls import tls_context
+from penstock_wire.tls import Trust
 from penstock_wire.urls import read_url
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class AsyncTransport:
         self._permit = PublicOnly(config.allow_addresses) if config.block_private else None
         self._public: AsyncTransport | None = None
         self._proxies = Proxies.of(config, environ)
-        self._context = tls_context(config, environ)
+        self._trust = Trust(config, environ)
         self._routes: dict[str, _Route] = {}
         self._session: aiohttp.ClientSession | None = None
         self._deadlines: Deadlines | None = None
@@ -180,7 +180,7 @@ class AsyncTransport:
             keepalive_timeout=config.keepalive,
             use_dns_cache=config.dns_ttl > 0,
             ttl_dns_cache=config.dns_ttl,
-            ssl=self._context,
+            ssl=self._trust.context(),
             permit=self._permit,
         )
         self._session = aiohttp.ClientSession(

@@ -31,7 +31,7 @@ from penstock_wire.inflate import MalformedBody, inflater
 from penstock_wire.outgoing import Outgoing
 from penstock_wire.proxies import Proxies
 from penstock_wire.public import PublicOnly
-from penstock_wire.tls import check_tls, tls_context
+from penstock_wire.tls import Trust
 from penstock_wire.urls import Address, read_url
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ class _Pools:
 
     __slots__ = ("adapter", "pid", "routes", "socket_of")
 
-    def __init__(self, config: WireConfig, environ: Mapping[str, str]) -> None:
+    def __init__(self, config: WireConfig, trust: Trust) -> None:
         # Not before the first request: requests takes 60 ms to import, the certificates 20 to read.
         from penstock_wire.pools import GatedAdapter, limited_socket
 
         self.pid = os.getpid()
-        self.adapter: GatedAdapter = GatedAdapter(config, tls_context(config, environ))
+        self.adapter: GatedAdapter = GatedAdapter(config, trust.context())
         self.routes: dict[str, _Route] = {}
         self.socket_of = limited_socket
 
@@ -99,7 +99,7 @@ class BlockingTransport:
         self._environ = environ
         self._permit = PublicOnly(config.allow_addresses) if config.block_private else None
         self._proxies = Proxies.of(config, environ)
-        check_tls(config, environ)
+        self._trust = Trust(config, environ)
         self._pools: _Pools | None = None
         self._inherited: list[_Pools] = []
         self._opening = (os.getpid(), threading.Lock())
@@ -212,7 +212,7 @@ class BlockingTransport:
                 if pools is not None:
                     # The parent's are kept, not closed: another of its threads may have held their locks.
                     self._inherited.append(pools)
-                pools = self._pools = _Pools(self._config, self._environ)
+                pools = self._pools = _Pools(self._config, self._trust)
             return pools
 
 

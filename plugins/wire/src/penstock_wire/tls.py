@@ -50,16 +50,34 @@ def _shipped() -> tuple[str, str]:
     return "certifi", certifi.where()
 
 
-def check_tls(config: WireConfig, environ: Mapping[str, str]) -> None:
+class Trust:
     """
-    Find out now what `tls_context` would raise, as far as that takes no time: files that the configuration
-    names are read, one that a variable names must be there.
+    The TLS context of a transport, made for the first connection that needs it.
+
+    Args:
+        config: certificates and whether to verify.
+        environ: may name a trust store.
+
+    Raises:
+        ConfigError: what `tls_context` would raise, as far as finding out takes no time: files that the
+            configuration names are read, one that a variable names must be there.
     """
-    if config.ca_bundle or config.client_certificate:
-        tls_context(config, environ)
-    named = _named(config, environ)
-    if named is not None and config.verify and not Path(named[1]).exists():
-        raise ConfigError(f"{named[0]}: cannot read {named[1]!r} as certificates")
+
+    def __init__(self, config: WireConfig, environ: Mapping[str, str]) -> None:
+        self._config = config
+        self._environ = environ
+        self._context: ssl.SSLContext | None = None
+        named = _named(config, environ)
+        if config.ca_bundle or config.client_certificate:
+            self.context()
+        elif named is not None and config.verify and not Path(named[1]).exists():
+            raise ConfigError(f"{named[0]}: cannot read {named[1]!r} as certificates")
+
+    def context(self) -> ssl.SSLContext:
+        """The context; raises ConfigError as `tls_context` does."""
+        if self._context is None:
+            self._context = tls_context(self._config, self._environ)
+        return self._context
 
 
 def _named(config: WireConfig, environ: Mapping[str, str]) -> tuple[str, str] | None:
