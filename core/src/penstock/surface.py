@@ -188,8 +188,7 @@ class Surface(Unpicklable):
 
     def _split(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """Take what is not the request's out of the keywords: call settings, options for stages."""
-        if self._closed:
-            self._check_open()
+        self._check_open()
         settings: dict[str, Any] = {}
         options: dict[str, Any] | None = None
         if "timeout" in given:

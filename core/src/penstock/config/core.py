@@ -138,11 +138,19 @@ class CoreConfig(Config):
         default=None, description="The stages, outermost first; left out, every installed one."
     )
     transport: str = Field(default="wire", description="The HTTP transport's name.")
-    timeouts: TimeoutsConfig = Field(default=TimeoutsConfig(), description="How long things may take.")
-    limits: LimitsConfig = Field(default=LimitsConfig(), description="How large things may be.")
-    plugins: PluginsConfig = Field(default=PluginsConfig(), description="Which plugins may be loaded.")
-    budget: BudgetConfig = Field(default=BudgetConfig(), description="The retry budget of each provider.")
-    tracing: TracingConfig = Field(default=TracingConfig(), description="What OpenTelemetry spans hold.")
+    timeouts: TimeoutsConfig = Field(
+        default=TimeoutsConfig.defaults(), description="How long things may take."
+    )
+    limits: LimitsConfig = Field(default=LimitsConfig.defaults(), description="How large things may be.")
+    plugins: PluginsConfig = Field(
+        default=PluginsConfig.defaults(), description="Which plugins may be loaded."
+    )
+    budget: BudgetConfig = Field(
+        default=BudgetConfig.defaults(), description="The retry budget of each provider."
+    )
+    tracing: TracingConfig = Field(
+        default=TracingConfig.defaults(), description="What OpenTelemetry spans hold."
+    )
 
     @field_validator("pipeline")
     @classmethod

@@ -106,6 +106,9 @@ def unknown_key(node: Node, known: Iterable[str]) -> str:
 
 
 def _validate(model: type[BaseModel], values: Any) -> tuple[BaseModel | None, list[Any]]:
+    if not values and not any(field.is_required() for field in model.model_fields.values()):
+        # Defaults need no validator, and to build one takes a millisecond or two: most models never need it.
+        return model.model_construct(), []
     try:
         return model.model_validate(values), []
     except ValidationError as error:

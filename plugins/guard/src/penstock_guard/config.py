@@ -84,5 +84,5 @@ class GuardConfig(StageConfig):
     max_temperature: float = Field(default=2.0, description="The highest temperature.")
     max_tokens: int = Field(default=100_000, ge=1, description="The highest `max_tokens`; the lowest is 1.")
     max_choices: int = Field(default=128, ge=1, description="The highest `n`.")
-    images: ImagesConfig = Field(default=ImagesConfig(), description="Images given by URL.")
-    scan: ScanConfig = Field(default=ScanConfig(), description="Private data and secrets in texts.")
+    images: ImagesConfig = Field(default=ImagesConfig.defaults(), description="Images given by URL.")
+    scan: ScanConfig = Field(default=ScanConfig.defaults(), description="Private data and secrets in texts.")

@@ -62,11 +62,11 @@ class LimiterConfig(StageConfig):
         default=None, description="Share this limit with every target of the same group instead."
     )
     provider: LimitConfig = Field(
-        default=LimitConfig(), description="A further limit for everything sent to one provider."
+        default=LimitConfig.defaults(), description="A further limit for everything sent to one provider."
     )
-    model: LimitConfig = Field(default=LimitConfig(), description="A further limit for each model.")
+    model: LimitConfig = Field(default=LimitConfig.defaults(), description="A further limit for each model.")
     key: LimitConfig = Field(
-        default=LimitConfig(),
+        default=LimitConfig.defaults(),
         description='A further limit for each key a call names with limiter={"key": ...}.',
     )
     mode: Literal["wait", "nowait"] = Field(

@@ -42,7 +42,7 @@ class RoutingConfig(StageConfig):
     max_total_attempts: int = Field(
         default=6, ge=1, description="After so many attempts of one call no further target is tried."
     )
-    hedge: HedgeConfig = Field(default=HedgeConfig(), description="A second target for slow calls.")
+    hedge: HedgeConfig = Field(default=HedgeConfig.defaults(), description="A second target for slow calls.")
 
 
 class TargetConfig(Config):

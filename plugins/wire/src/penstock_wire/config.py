@@ -13,7 +13,7 @@ ONLY_PUBLIC: dict[str, Any] = {"block_private": True, "client_certificate": None
 class WireConfig(BaseModel):
     """Pools, proxies and TLS; what is left out is read from the environment once, when a client is built."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     pool_connections: int = Field(
         default=32, ge=1, description="Blocking: how many origins keep a connection pool."
