@@ -159,8 +159,7 @@ class _Awaitable(Surface):
 
     async def chat(self, model: str, messages: Any, **parameters: Any) -> Answer:
         """Ask a model and wait for its whole answer; see `Client.chat`."""
-        if not self._started:
-            await self._ready()
+        await self._ready()
         return await self._chat(model, messages, parameters)
 
     def stream(self, model: str, messages: Any, **parameters: Any) -> AsyncStream:
@@ -172,8 +171,7 @@ class _Awaitable(Surface):
         return AsyncStream(self._open_stream(model, messages, parameters), parameters.get("schema"))
 
     async def _open_stream(self, model: str, messages: Any, given: dict[str, Any]) -> tuple[Call, Reply]:
-        if not self._started:
-            await self._ready()
+        await self._ready()
         return await self._send_chat(model, messages, given, stream=True)
 
     async def embed(self, model: str, inputs: str | Sequence[str], **parameters: Any) -> Embeddings:
@@ -242,6 +240,8 @@ class AsyncClient(_Awaitable):
         environ: Mapping[str, str] | None = None,
         **arguments: Any,
     ) -> None:
+        from asyncio import get_running_loop
+
         from penstock.asynchronous import AsyncioRuntime
 
         if isinstance(transport, str):
@@ -257,13 +257,15 @@ class AsyncClient(_Awaitable):
             )
             runtime = AsyncioRuntime(made)
         self._loop: Any = None
+        self._running_loop = get_running_loop
         self._engine = self._make_engine(runtime)
 
     async def _ready(self) -> None:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
+        loop = self._running_loop()
+        if self._loop is loop:
+            if self._started:
+                return
+        else:
             if self._loop is not None:
                 raise UsageError(
                     "this AsyncClient belongs to another event loop; make one client for each loop"
