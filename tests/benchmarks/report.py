@@ -32,6 +32,17 @@ def ceiling(results: Results) -> str:
     )
 
 
+def paced(results: Results) -> str:
+    """How this machine compares with the one where the budgets in time were set, in one line."""
+    slower = budgets.pace(results)
+    if slower is None:
+        return "pace: unknown, since the bare candidate was left out"
+    return (
+        f"pace: bare requests and aiohttp take {slower:.2f} times as long here as where the budgets in time "
+        "were set; verdicts are about the times as measured"
+    )
+
+
 def tables(results: Results) -> list[tuple[str, Table]]:
     """Every table: title and rows, the first row is the head."""
     names = list(results["versions"])
@@ -154,6 +165,7 @@ def markdown(results: Results) -> str:
         "",
         f"- {machine(results)}",
         f"- {ceiling(results)}",
+        f"- {paced(results)}",
         f"- versions: {versions}",
         f"- {results['rounds']} rounds of about {results['seconds']:g} s each, in turns; medians",
         "",

@@ -72,6 +72,9 @@ class MemoryStore:
 
     async def delete(self, pattern: str) -> int:
         with self._lock:
+            if pattern in self._held:  # a key, as events tell it; nothing else needs to be looked at
+                self._drop(pattern)
+                return 1
             keys = [key for key, held in self._held.items() if matches(pattern, key, held.names)]
             for key in keys:
                 self._drop(key)
