@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from operator import attrgetter
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,12 +59,29 @@ class Shared:
 
 def _completed(kind: type[T], *, show: bool) -> type[T]:
     own = vars(kind)
-    for method in (_eq, _hash, _repr) if show else (_eq, _hash):
-        if method.__name__ not in own or (method is _hash and own["__hash__"] is None):
+    methods = [*_comparing(kind), *([_repr] if show else [])]
+    for method in methods:
+        if method.__name__ not in own or (method.__name__ == "__hash__" and own["__hash__"] is None):
             setattr(kind, method.__name__, method)
     if "__init__" not in own:
         kind.__init__ = _first(kind)  # type: ignore[method-assign]  # what a dataclass decorator does
     return kind
+
+
+def _comparing(kind: type[Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """`__eq__` and `__hash__`; in C but for the call, because such objects are keys too."""
+    names = [field.name for field in dataclasses.fields(kind) if field.compare]
+    values: Callable[[Any], Any] = attrgetter(*names) if names else lambda record: ()
+
+    def __eq__(self: Any, other: object) -> Any:  # noqa: N807
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return values(self) == values(other)
+
+    def __hash__(self: Any) -> int:  # noqa: N807
+        return hash(values(self))
+
+    return __eq__, __hash__
 
 
 def _first(kind: type[Any]) -> Callable[..., None]:
@@ -104,32 +122,10 @@ def _compiled(kind: type[Any]) -> Any:
     return init
 
 
-def _named(name: str) -> Callable[[T], T]:
-    def rename(method: Any) -> Any:
-        method.__name__ = name
-        return method
-
-    return rename
-
-
-def _compared(record: Any) -> tuple[Any, ...]:
-    return tuple([getattr(record, field.name) for field in dataclasses.fields(record) if field.compare])
-
-
-@_named("__eq__")
-def _eq(self: Any, other: object) -> Any:
-    if other.__class__ is not self.__class__:
-        return NotImplemented
-    return _compared(self) == _compared(other)
-
-
-@_named("__hash__")
-def _hash(self: Any) -> int:
-    return hash(_compared(self))
-
-
-@_named("__repr__")
 @recursive_repr()
 def _repr(self: Any) -> str:
     shown = [f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self) if f.repr]
     return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+_repr.__name__ = "__repr__"
