@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 import penstock.config.core  # noqa: F401  # the models of the core
 from penstock.config import Config, Settings
+from penstock.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,3 +58,12 @@ def test_a_section_that_says_nothing_needs_no_validator() -> None:
     settings = Settings.load(False, environ={})
     assert settings.section("quiet", Quiet) == Quiet.defaults()
     assert not Quiet.__pydantic_complete__
+
+
+@pytest.mark.parametrize("value", [False, 0, "", [], 0.0])
+def test_what_is_no_table_is_an_error_however_empty_it_is(value: object) -> None:
+    class Quiet(Config):
+        number: int = 3
+
+    with pytest.raises(ConfigError, match="quiet: must be a table"):
+        Settings.load({"quiet": value}, environ={}).section("quiet", Quiet)

@@ -174,3 +174,12 @@ def test_the_first_objects_may_be_made_by_many_threads_at_once() -> None:
     for thread in threads:
         thread.join(30)
     assert sorted(each.number for each in made) == list(range(16))
+
+
+def test_what_is_not_supported_is_said_when_the_class_is_made() -> None:
+    for given in ({"init": False, "default": 1}, {"hash": False}):
+        with pytest.raises(TypeError, match="number: use"):
+
+            @dataclass(frozen=True, slots=True)
+            class Unsupported:
+                number: int = field(**given)

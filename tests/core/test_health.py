@@ -212,3 +212,23 @@ def test_it_prints_a_line_for_each_finding(bench: Any) -> None:
 
     health = bench.client(penstock_register_health_checks=checking(check)).health()
     assert str(health) == "warn\n  warn disk:space: /, 0.01 ratio, full"
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        Finding(status="ok"),  # type: ignore[arg-type]
+        Finding(status="pass", component=3),  # type: ignore[arg-type]
+        Finding(status="pass", output=None),  # type: ignore[arg-type]
+        SimpleNamespace(status="pass"),
+        "pass",
+    ],
+    ids=["status", "component", "output", "kind", "text"],
+)
+def test_a_finding_that_is_none_is_the_fault_of_its_check_alone(bench: Any, finding: Any) -> None:
+    well = (Finding(status="pass"),)
+    checks = checking(lambda client: {"disk:free": [finding]}, lambda client: {"b:well": well})
+    health = bench.client(penstock_register_health_checks=checks).health()
+    assert health.status == "warn"
+    assert health.checks["a:check"][0].output == "the check raised TypeError"
+    assert health.checks["b:well"] == well

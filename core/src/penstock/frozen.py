@@ -58,6 +58,9 @@ class Shared:
 
 
 def _completed(kind: type[T], *, show: bool) -> type[T]:
+    for each in dataclasses.fields(kind):  # type: ignore[arg-type]  # it is one
+        if not each.init or each.hash is not None:
+            raise TypeError(f"{kind.__qualname__}.{each.name}: use dataclasses.dataclass for init= and hash=")
     own = vars(kind)
     methods = [*_comparing(kind), *([_repr] if show else [])]
     for method in methods:

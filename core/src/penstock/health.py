@@ -136,13 +136,21 @@ def _found(spec: HealthCheckSpec, client: Surface) -> Mapping[str, Sequence[Find
         if inspect.iscoroutine(found):
             found.close()
             raise TypeError("a check is a plain function")
-        return {str(name): [replace(each) for each in findings] for name, findings in found.items()}
+        return {str(name): [_sound(each) for each in findings] for name, findings in found.items()}
     except PluginNotFoundError:
         return {}  # the part it looks at is not in this client
     except Exception as error:
         # The type only: a message could quote what the part holds.
         broken = Finding(status="warn", output=f"the check raised {type(error).__name__}")
         return {f"{spec.name}:check": [broken]}
+
+
+def _sound(finding: Any) -> Finding:
+    if type(finding) is not Finding or finding.status not in _RANK:
+        raise TypeError("a check gives Findings that pass, warn or fail")
+    if not all(isinstance(text, str) for text in (finding.component, finding.unit, finding.output)):
+        raise TypeError("component, unit and output are texts")
+    return finding
 
 
 def _shown(finding: Finding, redact: Callable[[str], str]) -> Finding:

@@ -27,6 +27,7 @@ from penstock_cache.entry import (
     Decoder,
     Entry,
     Unstorable,
+    at_hand,
     decode,
     encode,
     kept_as,
@@ -206,3 +207,41 @@ def test_a_remembered_decoding_follows_its_bytes() -> None:
     for number in range(200):
         decoder(str(number), GOOD)
     assert len(decoder._recent) <= Decoder.MAX_ENTRIES
+
+
+# At hand
+
+
+def test_a_short_answer_is_kept_as_it_is_and_a_long_one_as_bytes() -> None:
+    short = Entry(0.0, 1.0, TARGET, ChatResponse((Choice("a" * 300),), extra={"system_fingerprint": "fp"}))
+    assert at_hand(short) is short
+    assert isinstance(at_hand(Entry(0.0, 1.0, TARGET, ChatResponse((Choice("a" * 4000),)))), bytes)
+    calls = (ToolCall("1", "f", "{}"),)
+    assert isinstance(at_hand(Entry(0.0, 1.0, TARGET, ChatResponse((Choice("a", tool_calls=calls),)))), bytes)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ChatResponse((Choice("a"),), extra={"k": "v" * 5000}),
+        ChatResponse((Choice("a"),), extra={"k" * 5000: 1}),
+        ChatResponse((Choice("a", reasoning="r" * 5000),)),
+        ChatResponse((Choice("a"),), id="i" * 5000),
+        ChatResponse((Choice("a"),), model="m" * 5000),
+        ChatResponse((Choice("a"),), upstream_id="u" * 5000),
+        ChatResponse((Choice("a"),) * 50),
+        ChatResponse((Choice("\U0001f600" * 1000),)),
+    ],
+    ids=["extra", "key", "reasoning", "id", "model", "upstream", "choices", "wide"],
+)
+def test_whatever_is_large_in_an_answer_counts(answer: ChatResponse) -> None:
+    assert isinstance(at_hand(Entry(0.0, 1.0, TARGET, answer)), bytes)
+
+
+def test_what_the_caller_writes_into_his_answer_is_not_in_the_one_that_is_kept() -> None:
+    extra = {"system_fingerprint": "fp"}
+    entry = at_hand(Entry(0.0, 1.0, TARGET, ChatResponse((Choice("a"),), extra=extra)))
+    extra["mine"] = "poison"
+    assert isinstance(entry, Entry)
+    assert entry.response() == ChatResponse((Choice("a"),), extra={"system_fingerprint": "fp"})
+    assert len(entry) > 400

@@ -48,6 +48,9 @@ from penstock_turbo.connection import Connection as Open
 from penstock_turbo.plugin import penstock_register_transports
 from penstock_turbo.response import Responses
 from penstock_wire.config import WireConfig
+from penstock_wire.deadlines import Deadlines
+from penstock_wire.incoming import ProtocolError
+from penstock_wire.tls import Trust
 
 Run = Callable[..., Any]
 
@@ -488,3 +491,35 @@ def test_a_table_of_the_transport_that_is_not_used_is_an_error_before_anything_i
     config = {"transport": "turbo", "wire": {"block_private": True}, "pipeline": []}
     with pytest.raises(ConfigError, match=r"\[wire\] has no effect.*move what it says to \[turbo\]"):
         Client(config=config, environ={})
+
+
+def test_a_server_that_speaks_before_it_is_asked_is_not_asked() -> None:
+    class Wire:
+        written = b""
+
+        def is_closing(self) -> bool:
+            return False
+
+        def write(self, data: bytes) -> None:
+            self.written += data
+
+    async def scenario() -> None:
+        wire: Any = Wire()
+        buffer = memoryview(bytearray(64))
+        connection = Open(asyncio.get_running_loop(), Deadlines(asyncio.get_running_loop()), buffer, 100, id)
+        connection.connection_made(wire)
+        said = b"HTTP/1.1 429 Too Many Requests\r\n\r\n"
+        buffer[: len(said)] = said
+        connection.buffer_updated(len(said))
+        with pytest.raises(ProtocolError, match="spoke before it was asked"):
+            connection.write(b"GET / HTTP/1.1\r\n\r\n", b"")
+        assert wire.written == b""
+
+    asyncio.run(scenario())
+
+
+def test_a_trust_store_is_the_one_named_when_the_transport_was_made(tmp_path: Path) -> None:
+    environ: dict[str, str] = {}
+    trust = Trust(TurboConfig(), environ)
+    environ["SSL_CERT_FILE"] = str(tmp_path / "missing.pem")
+    assert trust.context().cert_store_stats()["x509_ca"] > 0

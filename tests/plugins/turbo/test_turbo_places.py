@@ -330,3 +330,26 @@ def looking_up(
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     return asked
+
+
+def test_who_gives_up_late_does_not_touch_a_newer_origin_of_the_same_name() -> None:
+    async def scenario(places: Places) -> None:
+        held = places.take("a")
+        assert held is not None
+        late = asyncio.create_task(places.wait("a", LATER))
+        await in_line(late)
+        late.cancel()
+        places.give_back(held, None)  # the place goes to nobody: the one in line is going
+        newer = places.take("a")
+        assert newer is not None
+        waiting = asyncio.create_task(places.wait("a", LATER))
+        await asyncio.wait([late])
+        assert late.cancelled()
+        await in_line(waiting)
+        assert places.take("a") is None
+        places.give_back(newer, None)
+        async with asyncio.timeout(30):
+            assert await waiting is newer
+        places.give_back(newer, None)
+
+    run(scenario)

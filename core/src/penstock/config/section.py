@@ -106,7 +106,11 @@ def unknown_key(node: Node, known: Iterable[str]) -> str:
 
 
 def _validate(model: type[BaseModel], values: Any) -> tuple[BaseModel | None, list[Any]]:
-    if not values and not any(field.is_required() for field in model.model_fields.values()):
+    if (
+        type(values) is dict
+        and not values
+        and not any(field.is_required() for field in model.model_fields.values())
+    ):
         # Defaults need no validator, and to build one takes a millisecond or two: most models never need it.
         return model.model_construct(), []
     try:

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
+from sys import getsizeof
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -41,10 +41,11 @@ from penstock_cache.key import SCHEMA
 COMPRESS_ABOVE = 1024
 """Bytes of JSON from which an entry is compressed."""
 
-AT_HAND_CHARACTERS = 1024
-"""Characters of text up to which an answer is kept as it is; a longer one is worth compressing."""
-_AT_HAND_BYTES = 600
-"""Bytes of the objects of a short answer without its text; measured on CPython 3.11, rounded up."""
+AT_HAND_BYTES = 2048
+"""Bytes in memory up to which an answer is kept as it is; a longer one is worth compressing."""
+_OBJECTS, _CHOICE_OBJECTS = 400, 160
+"""Bytes of the objects of an answer and of each choice, texts apart; CPython 3.11, rounded up."""
+_SIMPLE = frozenset((str, int, type(None)))
 
 LogEvent: TypeAlias = str | Sequence[Any]
 """One event of a stream at rest: its text, or when there is more to it, all its fields."""
@@ -69,6 +70,7 @@ class Entry:
         target: who answered.
         answer: the whole answer; of a streamed one, without what the events say.
         log: the events of a streamed one, else None.
+        weight: bytes it takes in memory, roughly; 0 unless it is kept as it is.
     """
 
     created: float
@@ -76,6 +78,7 @@ class Entry:
     target: Target
     answer: ChatResponse | EmbedResponse
     log: Sequence[LogEvent] | None = None
+    weight: int = 0
 
     def response(self) -> ChatResponse | EmbedResponse:
         """The whole answer."""
@@ -84,11 +87,8 @@ class Entry:
         return added_up(self.log, self.answer)
 
     def __len__(self) -> int:
-        """Bytes a short answer takes in memory, roughly."""
-        size = _AT_HAND_BYTES
-        for choice in getattr(self.answer, "choices", ()):
-            size += sys.getsizeof(choice.text)
-        return size
+        """Bytes it takes in memory, roughly, when it is kept as it is."""
+        return self.weight
 
 
 # Events
@@ -177,9 +177,6 @@ def encode(entry: Entry) -> bytes:
     return data if len(data) <= COMPRESS_ABOVE else b"Z" + zlib.compress(data, 6)
 
 
-_SIMPLE = frozenset((str, int, type(None)))
-
-
 def at_hand(entry: Entry) -> Entry | bytes:
     """
     The entry itself where it holds no more than a few short texts, else its bytes.
@@ -188,20 +185,29 @@ def at_hand(entry: Entry) -> Entry | bytes:
         Unstorable: as `encode` does.
     """
     answer = entry.answer
-    if (
-        entry.log is None
-        and type(answer) is ChatResponse
-        and _SIMPLE.issuperset(map(type, answer.extra.values()))
-    ):
-        left = AT_HAND_CHARACTERS
-        for choice in answer.choices:
-            left -= len(choice.text) + len(choice.reasoning)
-            if choice.tool_calls or choice.extra or choice.logprobs is not None or choice.refusal:
-                break
-        else:
-            if left >= 0:
-                return entry
+    if entry.log is None and type(answer) is ChatResponse:
+        weight = _weight(answer)
+        if weight is not None and weight <= AT_HAND_BYTES:
+            if answer.extra:
+                # The one who asked has the other, and may write into it.
+                entry.answer = replace(answer, extra=dict(answer.extra))
+            entry.weight = weight
+            return entry
     return encode(entry)
+
+
+def _weight(answer: ChatResponse) -> int | None:
+    """Bytes the objects of a plain answer take, roughly; None when it holds more than texts."""
+    size = _OBJECTS + getsizeof(answer.model) + getsizeof(answer.id) + getsizeof(answer.upstream_id)
+    for choice in answer.choices:
+        if choice.tool_calls or choice.extra or choice.refusal or choice.logprobs is not None:
+            return None
+        size += _CHOICE_OBJECTS + getsizeof(choice.text) + getsizeof(choice.reasoning)
+    for name, value in answer.extra.items():
+        if type(value) not in _SIMPLE:
+            return None
+        size += getsizeof(name) + getsizeof(value)
+    return size
 
 
 def decode(data: bytes) -> Entry:

@@ -28,6 +28,7 @@ from penstock_turbo.routes import Routes
 from penstock_turbo.tunnel import TunnelRefused
 from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.failures import timed_out
+from penstock_wire.forks import ProcessLock
 from penstock_wire.incoming import ProtocolError
 from penstock_wire.inflate import MalformedBody
 from penstock_wire.proxies import Proxies
@@ -75,6 +76,7 @@ class BlockingTransport:
         self._trust = Trust(config, environ)
         self._pools = Pools(config.pool_connections, config.pool_maxsize)
         self._process = os.getpid()
+        self._forked = ProcessLock()
         self._inherited: list[Pools] = []
         self._public: BlockingTransport | None = None
         self._closed = False
@@ -152,10 +154,12 @@ class BlockingTransport:
             responses.spoil()
 
     def _after_fork(self) -> None:
-        # The parent's pools are kept, not closed: another of its threads may have held their locks.
-        self._inherited.append(self._pools)
-        self._pools = Pools(self._config.pool_connections, self._config.pool_maxsize)
-        self._process = os.getpid()
+        with self._forked:
+            if self._process != os.getpid():  # no other thread was first
+                # The parent's pools are kept, not closed: another of its threads may have held their locks.
+                self._inherited.append(self._pools)
+                self._pools = Pools(self._config.pool_connections, self._config.pool_maxsize)
+                self._process = os.getpid()
 
 
 def _receive(connection: Connection) -> None:

@@ -54,11 +54,12 @@ async def connect(
     addresses = await names.resolve(hop.host, hop.port)
     if permit is not None:
         permit.check(str(address[0]) for *_, address in addresses)
+    tls = _tls(hop, trust)  # it may raise, and nobody would close the socket then
+    first: Callable[[], Any] = _Tunnel if route.tunnelled else protocol
     sock = await start_connection(addresses, happy_eyeballs_delay=_EYEBALLS, interleave=1, loop=loop)
     keep_alive(sock)
-    first: Callable[[], Any] = _Tunnel if route.tunnelled else protocol
     # From here on the socket is asyncio's, also when this fails.
-    transport, made = await loop.create_connection(first, sock=sock, **_tls(hop, trust))
+    transport, made = await loop.create_connection(first, sock=sock, **tls)
     if not route.tunnelled:
         return cast("P", made)
     try:

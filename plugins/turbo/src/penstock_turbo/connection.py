@@ -87,10 +87,12 @@ class Connection(asyncio.BufferedProtocol):
         Send a request; what the socket does not take at once is sent behind.
 
         Raises:
-            ProtocolError: the peer has closed the connection, before anything was sent.
+            ProtocolError: the peer has closed the connection, or spoken, before anything was sent.
         """
         if self._transport.is_closing():
             raise ProtocolError("the server closed the connection before the request was sent")
+        if self.responses.unasked:
+            raise ProtocolError("the server spoke before it was asked")
         self.responses.expect()
         self._transport.write(head)
         if body:

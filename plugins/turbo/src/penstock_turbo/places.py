@@ -186,10 +186,13 @@ class Places:
                 self._lines[name] = origin
 
     def _tidy(self, origin: Origin) -> None:
+        # Who gives up late may find another origin of the same name, which is none of his business.
+        name = origin.name
         if not origin.line:
-            self._lines.pop(origin.name, None)
-            if not origin.used and not origin.idle:
-                self._origins.pop(origin.name, None)
+            if self._lines.get(name) is origin:
+                del self._lines[name]
+            if not origin.used and not origin.idle and self._origins.get(name) is origin:
+                del self._origins[name]
 
     def _close_stale(self) -> None:
         now = self._loop.time()

@@ -43,6 +43,7 @@ class Responses:
         complete: the body has arrived to its end; pieces of it may be left to take.
         failure: what is wrong, or None; told by `take` when nothing is left.
         size: bytes of the body that wait to be taken.
+        unasked: bytes came while nothing was asked; what follows them belongs to nobody's request.
     """
 
     __slots__ = (
@@ -61,12 +62,15 @@ class Responses:
         "headers",
         "size",
         "status",
+        "unasked",
     )
 
     def __init__(self, max_header_bytes: int) -> None:
         self._max_header_bytes = max_header_bytes
         self._pieces: list[bytes] = []
-        self.complete = True
+        self.expect()
+        self.complete = True  # nothing is asked so far
+        self.unasked = False
         self.failure: Exception | None = None
         parser: Any = HttpResponseParser(self)
         parser.set_dangerous_leniencies(
@@ -94,6 +98,7 @@ class Responses:
             return
         if self.complete:
             self._persistent = False
+            self.unasked = True
             return
         size, begun = self.size, self.begun
         try:

@@ -16,7 +16,6 @@ connections alone.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from penstock.frozen import dataclass
 from penstock.http import HttpHead
 from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.failures import PoolClosed, broken, reason, timed_out, too_large
+from penstock_wire.forks import ProcessLock
 from penstock_wire.incoming import Incoming, ProtocolError
 from penstock_wire.inflate import MalformedBody, inflater
 from penstock_wire.outgoing import Outgoing
@@ -102,7 +102,7 @@ class BlockingTransport:
         self._trust = Trust(config, environ)
         self._pools: _Pools | None = None
         self._inherited: list[_Pools] = []
-        self._opening = (os.getpid(), threading.Lock())
+        self._opening = ProcessLock()
         self._public: BlockingTransport | None = None
         self._closed = False
 
@@ -203,10 +203,7 @@ class BlockingTransport:
 
     def _open_pools(self) -> _Pools:
         """The pools of this process: before its first request, and again in a forked child."""
-        owner, lock = self._opening
-        if owner != os.getpid():  # the parent's may be held, by a thread that is not here
-            _, lock = self._opening = (os.getpid(), threading.Lock())
-        with lock:
+        with self._opening:
             pools = self._pools
             if pools is None or pools.pid != os.getpid():
                 if pools is not None:

@@ -30,7 +30,11 @@ def tls_context(config: WireConfig, environ: Mapping[str, str]) -> ssl.SSLContex
     Raises:
         ConfigError: a file that is missing or no certificate; names the key or variable.
     """
-    source, bundle = _named(config, environ) or _shipped()
+    return _read(config, _named(config, environ) or _shipped())
+
+
+def _read(config: WireConfig, store: tuple[str, str]) -> ssl.SSLContext:
+    source, bundle = store
     key = config.client_key or config.client_certificate
     try:
         return _context(
@@ -56,7 +60,7 @@ class Trust:
 
     Args:
         config: certificates and whether to verify.
-        environ: may name a trust store.
+        environ: may name a trust store; looked at here and never again.
 
     Raises:
         ConfigError: what `tls_context` would raise, as far as finding out takes no time: files that the
@@ -65,9 +69,8 @@ class Trust:
 
     def __init__(self, config: WireConfig, environ: Mapping[str, str]) -> None:
         self._config = config
-        self._environ = environ
         self._context: ssl.SSLContext | None = None
-        named = _named(config, environ)
+        self._named = named = _named(config, environ)
         if config.ca_bundle or config.client_certificate:
             self.context()
         elif named is not None and config.verify and not Path(named[1]).exists():
@@ -76,7 +79,7 @@ class Trust:
     def context(self) -> ssl.SSLContext:
         """The context; raises ConfigError as `tls_context` does."""
         if self._context is None:
-            self._context = tls_context(self._config, self._environ)
+            self._context = _read(self._config, self._named or _shipped())
         return self._context
 
 

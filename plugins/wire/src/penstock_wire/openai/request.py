@@ -38,9 +38,9 @@ _PLAIN_FIELDS = (
 
 
 _plain_values = attrgetter(*_PLAIN_FIELDS)
-_OPEN_FIELDS = ("stop", "logit_bias", "tool_choice", "response_format", "metadata", "schema")
-_open_values = attrgetter(*_OPEN_FIELDS)
-_CLOSED = (None,) * len(_OPEN_FIELDS)
+_LOOKED_AT = (*_PLAIN_FIELDS, "max_tokens", "tool_choice", "schema")
+_looked_at = attrgetter(*_LOOKED_AT)
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 _NEUTRAL = {
     "temperature": 1,
@@ -85,10 +85,12 @@ def check_sampling(request: ChatRequest, model: str) -> None:
 
 def is_plain(request: ChatRequest) -> bool:
     """Whether a request holds texts and numbers alone; a reader of its body need not look for more."""
-    if request.tools or request.extra or _open_values(request) != _CLOSED:
+    if request.tools or request.extra or not _SCALARS.issuperset(map(type, _looked_at(request))):
         return False
     for message in request.messages:
         if message.content.__class__ is not str or message.tool_calls or message.extra:
+            return False
+        if message.name is not None or message.tool_call_id is not None:
             return False
     return True
 
