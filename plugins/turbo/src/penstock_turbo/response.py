@@ -11,7 +11,7 @@ Rules
    and everything between two pieces of a body (chunk extensions, trailers).
 4. What is wrong behind good data is told after the data was taken.
 5. A connection may be used again only when the response was complete, both sides want to, and not a byte
-   came behind it.
+   came behind it (line breaks apart, which llhttp skips).
 """
 
 from __future__ import annotations
