@@ -110,7 +110,8 @@ def test_the_demo_knows_nothing_of_the_users_configuration(
     monkeypatch.setenv("MAX_RETRIES", "0")
     monkeypatch.setenv("PENSTOCK_ENV", "production")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    assert run("demo", "--fast", "--plain").exit_code == 0
+    result = run("demo", "--fast", "--plain")
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("colour", ["blocking", "async"])
