@@ -14,11 +14,20 @@ from penstock.errors import InvalidRequestError, PenstockError, TransportError
 from penstock.runtime import drive
 from penstock_testkit.raw_server import RawServer, serve
 from penstock_testkit.transport_scenarios import echo, fetch
+from penstock_turbo import asynchronous as turbo_async
+from penstock_turbo import blocking as turbo_blocking
+from penstock_turbo.config import TurboConfig
 from penstock_wire.asynchronous import AsyncTransport
 from penstock_wire.blocking import BlockingTransport
 from penstock_wire.config import WireConfig
 from penstock_wire.public import is_public
 
+TRANSPORTS: dict[str, tuple[Any, Any]] = {
+    "blocking wire": (BlockingTransport, WireConfig),
+    "async wire": (AsyncTransport, WireConfig),
+    "blocking turbo": (turbo_blocking.BlockingTransport, TurboConfig),
+    "async turbo": (turbo_async.AsyncTransport, TurboConfig),
+}
 URLS = [
     "http://localhost.:{port}/",
     "http://LOCALHOST:{port}/",
@@ -45,13 +54,13 @@ URLS = [
 ]
 
 
-@pytest.mark.parametrize("colour", ["blocking", "async"])
+@pytest.mark.parametrize("name", TRANSPORTS)
 @pytest.mark.parametrize("url", URLS)
-def test_no_spelling_leads_to_this_machine(url: str, colour: str) -> None:
-    kind: Any = BlockingTransport if colour == "blocking" else AsyncTransport
+def test_no_spelling_leads_to_this_machine(url: str, name: str) -> None:
+    kind, config = TRANSPORTS[name]
 
     async def scenario(url: str) -> PenstockError:
-        transport = kind(WireConfig(), environ={})
+        transport = kind(config(), environ={})
         try:
             with pytest.raises(PenstockError) as caught:
                 await fetch(transport.public(), url)
@@ -62,7 +71,7 @@ def test_no_spelling_leads_to_this_machine(url: str, colour: str) -> None:
     with RawServer(serve(echo)) as server:
         port = server.url.rpartition(":")[2]
         coroutine = scenario(url.format(port=port))
-        error = drive(coroutine) if colour == "blocking" else asyncio.run(coroutine)
+        error = drive(coroutine) if name.startswith("blocking") else asyncio.run(coroutine)
     assert server.accepted == 0
     # Refused, or a name that nobody has.
     assert isinstance(error, InvalidRequestError | TransportError)
