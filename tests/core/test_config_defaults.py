@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-import penstock.config.core  # noqa: F401  # the models of the core
 from penstock.config import Config, Settings
 from penstock.errors import ConfigError
 

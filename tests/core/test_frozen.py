@@ -92,9 +92,9 @@ def test_wrong_arguments_are_type_errors(arguments: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError):
         Point(*arguments)
     with pytest.raises(TypeError):
-        Named("positional")  # type: ignore[misc]
+        Named("positional")
     with pytest.raises(TypeError, match="strange"):
-        Named(name="a", strange=1)  # type: ignore[call-arg]
+        Named(name="a", strange=1)
 
 
 def test_nothing_can_be_set_or_deleted() -> None:

@@ -133,7 +133,7 @@ def test_what_was_found_is_told_again_for_a_second(bench: Any) -> None:
         looks.append(client)
         return {}
 
-    runtime = SimulatedRuntime(SimpleNamespace(), seed=1)  # type: ignore[arg-type]  # sends nothing
+    runtime = SimulatedRuntime(SimpleNamespace(), seed=1)  # sends nothing
     client = SimulatedClient(runtime, **bench.options(penstock_register_health_checks=checking(check)))
     first = client.health()
     runtime.run(runtime.sleep(0.9))
@@ -217,9 +217,9 @@ def test_it_prints_a_line_for_each_finding(bench: Any) -> None:
 @pytest.mark.parametrize(
     "finding",
     [
-        Finding(status="ok"),  # type: ignore[arg-type]
-        Finding(status="pass", component=3),  # type: ignore[arg-type]
-        Finding(status="pass", output=None),  # type: ignore[arg-type]
+        Finding(status="ok"),
+        Finding(status="pass", component=3),
+        Finding(status="pass", output=None),
         SimpleNamespace(status="pass"),
         "pass",
     ],

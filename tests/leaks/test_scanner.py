@@ -76,6 +76,6 @@ def test_a_chain_of_errors_is_followed_to_its_end(net: Any, secrets: Any) -> Non
     except KeyError as caught:
         error = caught
     error.add_note(noted)
-    error.errors = (RuntimeError(tried),)  # type: ignore[attr-defined]  # as AllTargetsFailed has them
+    error.errors = (RuntimeError(tried),)  # as AllTargetsFailed has them
     net.error("it", error)
     assert {leak.partition(" ")[0] for leak in net.found()} == {"hidden", "noted", "tried"}

@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from penstock.call import Attempt, Outcome, Target, current, leave
+from penstock.call import Attempt, Outcome, Target, answered_by, current, leave
 from penstock.errors import OutputValidationError, UsageError
 from penstock.frozen import dataclass
 from penstock.messages import Message, ToolCall
@@ -114,11 +114,14 @@ def answer_from(call: Call, response: Response | None, shape: Any) -> Answer:
 
     Raises:
         OutputValidationError: the text does not fit `shape`; the error carries the answer.
+        UsageError: a stage answered with something else.
     """
+    if not isinstance(response, ChatResponse):
+        raise _unfitting(response, "a chat")
     facts = call.facts
     answer = Answer(
-        response=response,  # type: ignore[arg-type]  # what a chat brings
-        target=_answered_by(call),
+        response=response,
+        target=answered_by(call),
         request_id=call.id,
         attempts=tuple(call.attempts),
         cached=facts.get("cached", False),
@@ -140,11 +143,13 @@ def answer_from(call: Call, response: Response | None, shape: Any) -> Answer:
 
 
 def embeddings_from(call: Call, response: Response | None) -> Embeddings:
-    """The vectors of a finished call."""
+    """The vectors of a finished call; raises UsageError when a stage answered with something else."""
+    if not isinstance(response, EmbedResponse):
+        raise _unfitting(response, "a request for vectors")
     facts = call.facts
     return Embeddings(
-        response=cast("EmbedResponse", response),
-        target=_answered_by(call),
+        response=response,
+        target=answered_by(call),
         request_id=call.id,
         attempts=tuple(call.attempts),
         cached=facts.get("cached", False),
@@ -177,11 +182,8 @@ def _total(values: Sequence[N | None]) -> N | None:
     return sum(known[1:], start=known[0]) if known and len(known) == len(values) else None
 
 
-def _answered_by(call: Call) -> Target:
-    told: Any = call.facts.get("target")  # by a stage, where the last attempt is not the one that answered
-    if told is None:
-        told = call.attempts[-1].target if call.attempts else call.target
-    return told  # type: ignore[no-any-return]  # a target
+def _unfitting(response: object, wanted: str) -> UsageError:
+    return UsageError(f"a stage answered {wanted} with {type(response).__name__}")
 
 
 class _Streamed:
@@ -214,7 +216,7 @@ class _Streamed:
     @property
     def target(self) -> Target:
         """Who is answering."""
-        return _answered_by(self._call)
+        return answered_by(self._call)
 
     @property
     def request_id(self) -> str:

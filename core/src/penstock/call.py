@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, cast
 
 from penstock.frozen import dataclass
 
@@ -209,6 +209,15 @@ class Call:
                 listener(event)
             except Exception as error:
                 _skipped(listener, error)
+
+
+def answered_by(call: Call) -> Target:
+    """Who gave the answer of a call."""
+    told: Target | None = call.facts.get("target")  # by a stage, where it was not the last attempt
+    if told is not None:
+        return told
+    # Without an attempt a stage answered by itself, at the target it stands for.
+    return call.attempts[-1].target if call.attempts else cast("Target", call.target)
 
 
 current: ContextVar[Call | None] = ContextVar("penstock.call", default=None)

@@ -57,44 +57,47 @@ class Shared:
         return self.value
 
 
-def _completed(kind: type[T], *, show: bool) -> type[T]:
-    for each in dataclasses.fields(kind):  # type: ignore[arg-type]  # it is one
-        if not each.init or each.hash is not None:
-            raise TypeError(f"{kind.__qualname__}.{each.name}: use dataclasses.dataclass for init= and hash=")
+def _completed(kind: type[Any], *, show: bool) -> type[Any]:
+    fields = dataclasses.fields(kind)
+    for field in fields:
+        if not field.init or field.hash is not None:
+            raise TypeError(
+                f"{kind.__qualname__}.{field.name}: use dataclasses.dataclass for init= and hash="
+            )
+    methods = _comparing([field.name for field in fields if field.compare])
+    if show:
+        methods["__repr__"] = _repr
+    methods["__init__"] = _first(kind)
     own = vars(kind)
-    methods = [*_comparing(kind), *([_repr] if show else [])]
-    for method in methods:
-        if method.__name__ not in own or (method.__name__ == "__hash__" and own["__hash__"] is None):
-            setattr(kind, method.__name__, method)
-    if "__init__" not in own:
-        kind.__init__ = _first(kind)  # type: ignore[method-assign]  # what a dataclass decorator does
+    for name, method in methods.items():
+        if own.get(name) is None:  # `__hash__` is None where there was only an `__eq__`
+            setattr(kind, name, method)
     return kind
 
 
-def _comparing(kind: type[Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _comparing(names: list[str]) -> dict[str, Callable[..., Any]]:
     """`__eq__` and `__hash__`; in C but for the call, because such objects are keys too."""
-    names = [field.name for field in dataclasses.fields(kind) if field.compare]
     values: Callable[[Any], Any] = attrgetter(*names) if names else lambda record: ()
 
-    def __eq__(self: Any, other: object) -> Any:  # noqa: N807
+    def equal(self: Any, other: object) -> Any:
         if other.__class__ is not self.__class__:
             return NotImplemented
         return values(self) == values(other)
 
-    def __hash__(self: Any) -> int:  # noqa: N807
+    def hashed(self: Any) -> int:
         return hash(values(self))
 
-    return __eq__, __hash__
+    return {"__eq__": equal, "__hash__": hashed}
 
 
 def _first(kind: type[Any]) -> Callable[..., None]:
     """The constructor until there is one."""
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it stands for the real one
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
         kind.__init__ = _compiled(kind)
         kind.__init__(self, *args, **kwargs)
 
-    return __init__
+    return construct
 
 
 def _compiled(kind: type[Any]) -> Any:
@@ -119,7 +122,8 @@ def _compiled(kind: type[Any]) -> Any:
     if hasattr(kind, "__post_init__"):
         body.append("    self.__post_init__()")
     signature = ", ".join(["self", *positional, *(["*", *keyword] if keyword else [])])
-    exec(f"def __init__({signature}):\n" + "\n".join(body or ["    pass"]), names)  # noqa: S102  # as dataclasses do
+    source = f"def __init__({signature}):\n" + "\n".join(body or ["    pass"])
+    exec(source, names)  # noqa: S102  # made of names of fields alone, which the class statement has parsed
     init = names["__init__"]
     init.__qualname__ = f"{kind.__qualname__}.__init__"
     return init
@@ -129,6 +133,3 @@ def _compiled(kind: type[Any]) -> Any:
 def _repr(self: Any) -> str:
     shown = [f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self) if f.repr]
     return f"{type(self).__qualname__}({', '.join(shown)})"
-
-
-_repr.__name__ = "__repr__"

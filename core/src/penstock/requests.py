@@ -12,7 +12,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
@@ -33,7 +33,7 @@ from penstock.messages import (
 )
 from penstock.redaction import raise_alone
 
-ROLES = frozenset(get_args(Role))
+ROLES: frozenset[Role] = frozenset(get_args(Role))
 _MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 _CHAT_PARAMETERS = dict.fromkeys(
     field.name for field in fields(ChatRequest) if field.name not in ("model", "messages", "stream")
@@ -109,11 +109,12 @@ def _given(parameters: Mapping[str, Any], known: Mapping[str, None]) -> dict[str
 
 def _validated(kind: type[R], given: dict[str, Any]) -> R:
     try:
-        return _validator(kind)(given)  # type: ignore[no-any-return]  # of that kind
+        valid: R = _validator(kind)(given)
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
         param = str(problem["loc"][0]) if problem["loc"] else "request"
         raise_alone(InvalidRequestError(f"{param}: {problem['msg']}", param=param))
+    return valid
 
 
 def _unknown(name: str, known: Iterable[str]) -> InvalidRequestError:
@@ -162,10 +163,9 @@ def _messages(messages: Any) -> tuple[Message, ...]:
 def _plain_message(value: Any) -> Message | None:
     """The usual kind, a dict of role and text, without the cost of naming places."""
     if type(value) is dict and len(value) == 2:
-        role: Any = value.get("role")
-        content = value.get("content")
-        if type(role) is str and role in ROLES and type(content) is str:
-            return Message(role, content)  # type: ignore[arg-type]  # one of them
+        role, content = value.get("role"), value.get("content")
+        if role.__class__ is str and role in ROLES and content.__class__ is str:
+            return Message(role, content)
     return None
 
 
@@ -199,7 +199,7 @@ def _role(role: Any, place: str) -> Role:
         # Quoted as far as it can be a word: it may be anything, a text or a key in the wrong place too.
         given = repr(role) if isinstance(role, str) and len(role) <= 16 else f"a {type(role).__name__}"
         raise InvalidRequestError(f"{place}.role must be one of {known}, not {given}", param="messages")
-    return cast("Role", role)
+    return role
 
 
 def _content(value: Any, place: str) -> str | tuple[Part, ...] | None:

@@ -75,7 +75,10 @@ def in_flight(size: int) -> dict[str, float]:
     provider = Held(min(size, 10))
     client = AsyncClient(**options(STAGES, provider, limiter={"concurrency": size}))
     with asyncio.Runner() as runner:
-        call = lambda: client.chat(TARGET, fresh(), temperature=0)  # noqa: E731
+
+        def call() -> Awaitable[Any]:
+            return client.chat(TARGET, fresh(), temperature=0)
+
         waves(runner, call, provider.width)(COUNT)
         provider.width = size
         gc.collect()

@@ -108,7 +108,7 @@ def run(
 ) -> dict[str, float]:
     """Calls for so many seconds: what was asked, what was answered, what the upstream received."""
     runtime = SimulatedRuntime(seed=SEED)
-    upstream = runtime.transport = Upstream(runtime, limit, down)  # type: ignore[assignment]
+    upstream = runtime.transport = Upstream(runtime, limit, down)
     dice = random.Random(SEED)
     config = {
         "pipeline": ["retry", "breaker", "limiter"],

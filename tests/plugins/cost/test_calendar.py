@@ -23,7 +23,7 @@ PRICES = {"openai/*": {"input": 0, "request": "0.40"}}
 
 
 def at(*parts: int, where: Any = UTC) -> float:
-    return datetime(*parts, tzinfo=where).timestamp()  # type: ignore[arg-type,misc]  # year, month, day, ...
+    return datetime(*parts, tzinfo=where).timestamp()  # year, month, day, ...
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def there(
     def make(faults: Any = (), **arguments: Any) -> Any:
         return make_world(request.param, faults, metrics={}, **arguments)
 
-    make.shown = lambda world: series(world.client.listener("metrics").exposition())  # type: ignore[attr-defined]
+    make.shown = lambda world: series(world.client.listener("metrics").exposition())
     return make
 
 

@@ -218,7 +218,7 @@ def test_the_last_given_back_is_leased_and_old_ones_are_closed() -> None:
     connection: Any
     for connection in (older, old, fresh, spoken):
         origin.give_back(connection, 0.0)
-    assert origin.lease(0, lambda: 1.0) is fresh  # type: ignore[comparison-overlap]
+    assert origin.lease(0, lambda: 1.0) is fresh
     assert not spoken.open
     connection = fresh
     origin.give_back(connection, 12.0)
@@ -320,7 +320,7 @@ def looking_up(
 
     def resolve(host: str, port: int, **options: Any) -> Any:
         if "flags" in options:
-            return real(host, port, **options)  # type: ignore[call-overload]
+            return real(host, port, **options)
         if go_on is not None:
             go_on.wait(10)
         asked.append(host)

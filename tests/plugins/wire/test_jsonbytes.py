@@ -90,7 +90,7 @@ PLAIN = ChatRequest(
         {"temperature": Decimal("0.5")},
         {"user": b"bytes"},
         {"seed": {1}},
-        {"messages": (Message("user", "a", name=Decimal(1)),)},  # type: ignore[arg-type]
+        {"messages": (Message("user", "a", name=Decimal(1)),)},
     ],
 )
 def test_a_request_that_may_hold_anything_is_not_plain(changed: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from penstock.call import Outcome, Reply, Target, current
+from penstock.call import Outcome, Reply, Target, answered_by, current
 from penstock.errors import CallError, DeadlineExceeded
 from penstock.events import (
     CacheFailed,
@@ -30,7 +30,7 @@ from penstock_cache.flight import CANCELLED, UNTIL_SHARED, Flight, Landing, Part
 from penstock_cache.key import Keyer, Unhashable
 from penstock_cache.policy import may_serve_stale, why_not_asked, why_not_kept
 from penstock_cache.streams import LeadReader, LogReader, Recording, Upstream, copy_of, landed, play, reached
-from penstock_cache.trip import Trip, answered_by, background_call, note
+from penstock_cache.trip import Trip, background_call, note
 
 if TYPE_CHECKING:
     from penstock.call import Call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from penstock.call import Call, Target
 from penstock.frozen import dataclass
@@ -47,14 +47,6 @@ def note(call: Call, target: Target, age: float) -> None:
     facts["age"] = age
     facts["target"] = target
     facts["cost"] = FREE
-
-
-def answered_by(call: Call) -> Target:
-    """Who gave the answer of a call."""
-    told: Any = call.facts.get("target")  # by a stage, where the last attempt is not the one that answered
-    if told is None:
-        told = call.attempts[-1].target if call.attempts else call.target
-    return told  # type: ignore[no-any-return]  # a target
 
 
 def background_call(call: Call) -> Call:

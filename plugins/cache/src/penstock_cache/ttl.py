@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import string
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,7 +36,13 @@ _PASSING = frozenset(
 _THIS = frozenset(("week", "month", "year"))
 _UNSPACED = ("今日", "今天", "現在", "现在")
 """Words of languages that put no space between words."""
-_BREAKS = str.maketrans(dict.fromkeys("!\"#$%&'()*+,-./:;<=>?@[\\]^`{|}~“”„‘’«»¿¡…–—、。，！？：；（）", " "))  # noqa: RUF001  # what ends a word
+_MARKS = (
+    string.punctuation.replace("_", "")
+    + "\u201c\u201d\u201e\u2018\u2019\xab\xbb"  # quotation marks
+    + "\xbf\xa1\u2026\u2013\u2014"  # Spanish openings, ellipsis, dashes
+    + "\u3001\u3002\uff0c\uff01\uff1f\uff1a\uff1b\uff08\uff09"  # Chinese and Japanese marks
+)
+_BREAKS = str.maketrans(dict.fromkeys(_MARKS, " "))
 _ENDS = 2000
 """Characters looked at from either end of a question: whoever pastes a book asks before or after it."""
 
