@@ -16,6 +16,7 @@ from penstock import (
     Client,
     ConfigError,
     EmbedRequest,
+    EmbedResponse,
     Reply,
     RequestRejected,
     UsageError,
@@ -141,7 +142,11 @@ def test_a_stage_may_answer_a_streamed_call_with_a_finished_response(bench: Any)
         (lambda: None, "returned NoneType instead of a Reply"),
         (
             lambda: replay(ChatResponse((Choice(text="Hi"),))),
-            "answered a call that is not streamed with a live stream",
+            "answered a ChatRequest that is not streamed with a live stream",
+        ),
+        (
+            lambda: Reply(EmbedResponse(((0.5,),))),
+            "answered a ChatRequest that is not streamed with EmbedResponse",
         ),
     ],
 )

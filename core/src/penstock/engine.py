@@ -19,9 +19,9 @@ from penstock.errors import CallError, ConfigError, InvalidRequestError, UsageEr
 from penstock.events import CallFinished, CallStarted
 from penstock.exchange import replay
 from penstock.frozen import dataclass
-from penstock.messages import EmbedRequest, ModelsRequest
+from penstock.messages import ChatRequest, EmbedRequest, ModelsRequest
 from penstock.parts import NOTHING, Parts
-from penstock.responses import ChatResponse
+from penstock.responses import ChatResponse, EmbedResponse, ModelsResponse
 from penstock.specs import Proceed
 
 if TYPE_CHECKING:
@@ -29,13 +29,20 @@ if TYPE_CHECKING:
     from penstock.events import Listener
     from penstock.messages import Request
     from penstock.plugins import Plugins
-    from penstock.responses import Model, ModelsResponse, Response
+    from penstock.responses import Model, Response
     from penstock.runtime import Runtime
 
 logger = logging.getLogger("penstock")
 LOOK_UP_SECONDS = 30.0
 """How long a server may take to describe a model."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+_ANSWERS: dict[type, type] = {
+    ChatRequest: ChatResponse,
+    EmbedRequest: EmbedResponse,
+    ModelsRequest: ModelsResponse,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +179,12 @@ class Engine:
                 if self._pre:
                     proceed = self._before(call, proceed)
                 reply = await proceed(call)
-                if type(reply) is not Reply or (reply.chunks is not None) != call.request.stream:
+                request = call.request
+                if type(reply) is not Reply or (
+                    reply.chunks is None
+                    if request.stream
+                    else type(reply.response) is not _ANSWERS.get(type(request))
+                ):
                     reply = await _fitting(reply, call)
             except BaseException as error:
                 self._failed(call, error)
@@ -339,14 +351,18 @@ async def _fitting(reply: Any, call: Call) -> Reply:
         raise UsageError(
             f"a stage returned {type(reply).__name__} instead of a Reply; did it forget `return`?"
         )
-    streamed = call.request.stream
-    if (reply.chunks is not None) == streamed:
+    streamed, wanted = call.request.stream, _ANSWERS.get(type(call.request), object)
+    if streamed and reply.chunks is not None:
         return reply
-    if streamed and isinstance(reply.response, ChatResponse):
-        return replay(reply.response)  # a stage answered by itself; the caller still gets a stream
+    if reply.chunks is None and isinstance(reply.response, wanted):
+        if not streamed:
+            return reply
+        if isinstance(reply.response, ChatResponse):
+            return replay(reply.response)  # a stage answered by itself; the caller still gets a stream
     await reply.close()
     kind = "a live stream" if reply.response is None else type(reply.response).__name__
-    raise UsageError(f"a stage answered a call that is {'' if streamed else 'not '}streamed with {kind}")
+    asked = type(call.request).__name__
+    raise UsageError(f"a stage answered a {asked} that is {'' if streamed else 'not '}streamed with {kind}")
 
 
 def _skipped(hook: Any, error: Exception) -> None:
