@@ -12,9 +12,6 @@ connection. A name lookup that was given up ends in its worker thread when the C
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from penstock.errors import UsageError
@@ -26,20 +23,17 @@ from penstock_turbo.names import Names
 from penstock_turbo.places import Places
 from penstock_turbo.routes import Routes
 from penstock_turbo.tunnel import TunnelRefused
-from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.deadlines import Deadlines
 from penstock_wire.failures import timed_out
 from penstock_wire.incoming import ProtocolError
 from penstock_wire.inflate import MalformedBody
-from penstock_wire.proxies import Proxies
-from penstock_wire.public import PublicOnly
-from penstock_wire.tls import Trust
+from penstock_wire.outbound import Outbound
 
 if TYPE_CHECKING:
     from penstock.http import HttpRequest, Limits
-    from penstock_turbo.config import TurboConfig
     from penstock_turbo.places import Origin
     from penstock_turbo.routes import Route
+    from penstock_wire.config import WireConfig
 
 _BUFFER = 1 << 18
 """Bytes received at once; the size asyncio itself reads."""
@@ -53,7 +47,7 @@ class _Open:
 
     __slots__ = ("buffer", "connections", "deadlines", "loop", "names", "places")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, config: TurboConfig) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, config: WireConfig) -> None:
         self.loop = loop
         self.deadlines = Deadlines(loop)
         self.places = Places(loop, self.deadlines, config.limit, config.limit_per_host, config.keepalive)
@@ -62,36 +56,12 @@ class _Open:
         self.connections: set[Connection] = set()
 
 
-class AsyncTransport:
-    """
-    A transport for `AsyncClient`; belongs to the event loop it is first used in.
+class AsyncTransport(Outbound):
+    """A transport for `AsyncClient`; belongs to the event loop it is first used in; see `Outbound`."""
 
-    Args:
-        config: pools, proxies, TLS.
-        clock: the clock that `due` refers to, in seconds; it advances with the loop.
-        environ: read once, here, and never again.
-
-    Raises:
-        ConfigError: a proxy or a certificate file that cannot be used.
-    """
-
-    def __init__(
-        self,
-        config: TurboConfig,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        environ = os.environ if environ is None else environ
-        self._config = config
-        self._clock = clock
-        self._environ = environ
-        self._permit = PublicOnly(config.allow_addresses) if config.block_private else None
-        self._public: AsyncTransport | None = None
-        self._routes = Routes(Proxies.of(config, environ))
-        self._trust = Trust(config, environ)
+    def _prepare(self) -> None:
+        self._routes = Routes(self._proxies)
         self._opened: _Open | None = None
-        self._closed = False
 
     async def send(self, request: HttpRequest, limits: Limits) -> AsyncExchange:
         """Send the request and wait for the head of the response; see `penstock.http.Transport`."""
@@ -128,18 +98,9 @@ class AsyncTransport:
             places.give_back(origin, None)
             raise
 
-    def public(self) -> AsyncTransport:
-        """A transport like this one, closed with it, that connects to public addresses alone."""
-        if self._public is None:
-            config = self._config.model_copy(update=ONLY_PUBLIC)
-            self._public = AsyncTransport(config, clock=self._clock, environ=self._environ)
-        return self._public
-
     async def close(self) -> None:
         """Close every connection."""
-        self._closed = True
-        if self._public is not None:
-            await self._public.close()
+        await super().close()
         opened, self._opened = self._opened, None
         if opened is not None and not opened.loop.is_closed():
             opened.places.close()

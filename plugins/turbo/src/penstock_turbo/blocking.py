@@ -15,8 +15,6 @@ connections alone.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from penstock.errors import UsageError
@@ -26,18 +24,14 @@ from penstock_turbo.failing import in_exchange, on_the_way
 from penstock_turbo.pools import Connection, PoolLimit, Pools
 from penstock_turbo.routes import Routes
 from penstock_turbo.tunnel import TunnelRefused
-from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.failures import timed_out
 from penstock_wire.forks import ProcessLock
 from penstock_wire.incoming import ProtocolError
 from penstock_wire.inflate import MalformedBody
-from penstock_wire.proxies import Proxies
-from penstock_wire.public import PublicOnly
-from penstock_wire.tls import Trust
+from penstock_wire.outbound import Outbound
 
 if TYPE_CHECKING:
     from penstock.http import HttpRequest, Limits
-    from penstock_turbo.config import TurboConfig
     from penstock_turbo.pools import Origin
     from penstock_turbo.routes import Route
 
@@ -47,39 +41,16 @@ _GRACE = 0.05
 _GRACE_BYTES = 1 << 16
 
 
-class BlockingTransport:
-    """
-    A transport for `Client`.
+class BlockingTransport(Outbound):
+    """A transport for `Client`; see `Outbound` for what it is made with."""
 
-    Args:
-        config: pools, proxies, TLS.
-        clock: the clock that `due` refers to, in seconds.
-        environ: read once, here, and never again.
-
-    Raises:
-        ConfigError: a proxy or a certificate file that cannot be used.
-    """
-
-    def __init__(
-        self,
-        config: TurboConfig,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        environ = os.environ if environ is None else environ
-        self._config = config
-        self._clock = clock
-        self._environ = environ
-        self._permit = PublicOnly(config.allow_addresses) if config.block_private else None
-        self._routes = Routes(Proxies.of(config, environ))
-        self._trust = Trust(config, environ)
+    def _prepare(self) -> None:
+        config = self._config
+        self._routes = Routes(self._proxies)
         self._pools = Pools(config.pool_connections, config.pool_maxsize)
         self._process = os.getpid()
         self._forked = ProcessLock()
         self._inherited: list[Pools] = []
-        self._public: BlockingTransport | None = None
-        self._closed = False
 
     async def send(self, request: HttpRequest, limits: Limits) -> BlockingExchange:
         """Send the request and wait for the head of the response; see `penstock.http.Transport`."""
@@ -110,18 +81,9 @@ class BlockingTransport:
             origin.give_back(None, clock())
             raise
 
-    def public(self) -> BlockingTransport:
-        """A transport like this one, closed with it, that connects to public addresses alone."""
-        if self._public is None:
-            config = self._config.model_copy(update=ONLY_PUBLIC)
-            self._public = BlockingTransport(config, clock=self._clock, environ=self._environ)
-        return self._public
-
     async def close(self) -> None:
         """Close the idle connections now and those in use when they are given back."""
-        self._closed = True
-        if self._public is not None:
-            await self._public.close()
+        await super().close()
         if self._process == os.getpid():
             self._pools.close()
 

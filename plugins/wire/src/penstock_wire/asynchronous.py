@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -30,7 +29,6 @@ from penstock.errors import InvalidRequestError, UsageError
 from penstock.frozen import dataclass
 from penstock.http import HttpHead
 from penstock.redaction import raise_alone
-from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.connector import Connector, LimitReached, Progress, progress
 from penstock_wire.deadlines import Deadlines
 from penstock_wire.failures import (
@@ -44,15 +42,12 @@ from penstock_wire.failures import (
 )
 from penstock_wire.fields import HeaderMemory
 from penstock_wire.inflate import MalformedBody, inflater
-from penstock_wire.proxies import Proxies
-from penstock_wire.public import PublicOnly
-from penstock_wire.tls import Trust
+from penstock_wire.outbound import Outbound
 from penstock_wire.urls import read_url
 
 if TYPE_CHECKING:
     from penstock.errors import PenstockError, TransportError
     from penstock.http import HttpRequest, Limits
-    from penstock_wire.config import WireConfig
 
 _URLS = 256
 """URLs remembered; a client uses a handful."""
@@ -72,39 +67,14 @@ class _Route:
     headers: HeaderMemory[CIMultiDict[str]]
 
 
-class AsyncTransport:
-    """
-    A transport for `AsyncClient`; belongs to the event loop it is first used in.
+class AsyncTransport(Outbound):
+    """A transport for `AsyncClient`; belongs to the event loop it is first used in; see `Outbound`."""
 
-    Args:
-        config: pools, proxies, TLS.
-        clock: the clock that `due` refers to, in seconds; it advances with the loop.
-        environ: read once, here, and never again.
-
-    Raises:
-        ConfigError: a proxy or a certificate file that cannot be used.
-    """
-
-    def __init__(
-        self,
-        config: WireConfig,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        environ = os.environ if environ is None else environ
-        self._config = config
-        self._clock = clock
-        self._environ = environ
-        self._permit = PublicOnly(config.allow_addresses) if config.block_private else None
-        self._public: AsyncTransport | None = None
-        self._proxies = Proxies.of(config, environ)
-        self._trust = Trust(config, environ)
+    def _prepare(self) -> None:
         self._routes: dict[str, _Route] = {}
         self._session: aiohttp.ClientSession | None = None
         self._deadlines: Deadlines | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
 
     async def send(self, request: HttpRequest, limits: Limits) -> AsyncExchange:
         """Send the request and wait for the head of the response; see `penstock.http.Transport`."""
@@ -150,18 +120,9 @@ class AsyncTransport:
             raise broken(route.shown, HEAD_TOO_LARGE)
         return exchange
 
-    def public(self) -> AsyncTransport:
-        """A transport like this one, closed with it, that connects to public addresses alone."""
-        if self._public is None:
-            config = self._config.model_copy(update=ONLY_PUBLIC)
-            self._public = AsyncTransport(config, clock=self._clock, environ=self._environ)
-        return self._public
-
     async def close(self) -> None:
         """Close every connection."""
-        self._closed = True
-        if self._public is not None:
-            await self._public.close()
+        await super().close()
         session, self._session = self._session, None
         if self._deadlines is not None:
             self._deadlines.close()

@@ -17,20 +17,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import UsageError
 from penstock.frozen import dataclass
 from penstock.http import HttpHead
-from penstock_wire.config import ONLY_PUBLIC
 from penstock_wire.failures import PoolClosed, broken, reason, timed_out, too_large
 from penstock_wire.forks import ProcessLock
 from penstock_wire.incoming import Incoming, ProtocolError
 from penstock_wire.inflate import MalformedBody, inflater
+from penstock_wire.outbound import Outbound
 from penstock_wire.outgoing import Outgoing
-from penstock_wire.proxies import Proxies
-from penstock_wire.public import PublicOnly
 from penstock_wire.tls import Trust
 from penstock_wire.urls import Address, read_url
 
@@ -73,38 +71,13 @@ class _Pools:
         self.socket_of = limited_socket
 
 
-class BlockingTransport:
-    """
-    A transport for `Client`.
+class BlockingTransport(Outbound):
+    """A transport for `Client`; see `Outbound` for what it is made with."""
 
-    Args:
-        config: pools, proxies, TLS.
-        clock: the clock that `due` refers to, in seconds.
-        environ: read once, here, and never again.
-
-    Raises:
-        ConfigError: a proxy or a certificate file that cannot be used.
-    """
-
-    def __init__(
-        self,
-        config: WireConfig,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        environ = os.environ if environ is None else environ
-        self._config = config
-        self._clock = clock
-        self._environ = environ
-        self._permit = PublicOnly(config.allow_addresses) if config.block_private else None
-        self._proxies = Proxies.of(config, environ)
-        self._trust = Trust(config, environ)
+    def _prepare(self) -> None:
         self._pools: _Pools | None = None
         self._inherited: list[_Pools] = []
         self._opening = ProcessLock()
-        self._public: BlockingTransport | None = None
-        self._closed = False
 
     async def send(self, request: HttpRequest, limits: Limits) -> BlockingExchange:
         """Send the request and wait for the head of the response; see `penstock.http.Transport`."""
@@ -132,18 +105,9 @@ class BlockingTransport:
             route.pool.give_back(connection)
             raise
 
-    def public(self) -> BlockingTransport:
-        """A transport like this one, closed with it, that connects to public addresses alone."""
-        if self._public is None:
-            config = self._config.model_copy(update=ONLY_PUBLIC)
-            self._public = BlockingTransport(config, clock=self._clock, environ=self._environ)
-        return self._public
-
     async def close(self) -> None:
         """Close the idle connections now and those in use when they are given back."""
-        self._closed = True
-        if self._public is not None:
-            await self._public.close()
+        await super().close()
         pools = self._pools
         if pools is not None and pools.pid == os.getpid():
             pools.adapter.close()
