@@ -1,4 +1,7 @@
-"""Corners of single transports that the conformance suite cannot reach for every transport."""
+"""
+Corners that the conformance suite cannot reach for every transport: first those of both of ours of a colour,
+then those of `penstock_wire`'s alone.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,25 @@ from penstock.http import Limits
 from penstock.runtime import drive
 from penstock_testkit.raw_server import Connection, RawServer, Received, serve
 from penstock_testkit.transport_scenarios import CHUNKED, LONG, echo, fetch, limits, once, request
+from penstock_turbo import asynchronous as turbo_async
+from penstock_turbo import blocking as turbo_blocking
+from penstock_turbo.config import TurboConfig
 from penstock_wire.asynchronous import AsyncTransport
 from penstock_wire.blocking import BlockingTransport
 from penstock_wire.config import WireConfig
 
+BLOCKING: list[tuple[Any, Any]] = [
+    (BlockingTransport, WireConfig),
+    (turbo_blocking.BlockingTransport, TurboConfig),
+]
+ASYNC: list[tuple[Any, Any]] = [(AsyncTransport, WireConfig), (turbo_async.AsyncTransport, TurboConfig)]
+each_blocking = pytest.mark.parametrize(("kind", "config"), BLOCKING, ids=("wire", "turbo"))
+each_async = pytest.mark.parametrize(("kind", "config"), ASYNC, ids=("wire", "turbo"))
 
-def test_an_origin_that_was_evicted_is_reached_again() -> None:
-    transport = BlockingTransport(WireConfig(pool_connections=1), environ={})
+
+@each_blocking
+def test_an_origin_that_was_evicted_is_reached_again(kind: Any, config: Any) -> None:
+    transport = kind(config(pool_connections=1), environ={})
     with RawServer(serve(echo)) as one, RawServer(serve(echo)) as two:
         for _ in range(2):
             for server in (one, two):
@@ -29,22 +44,24 @@ def test_an_origin_that_was_evicted_is_reached_again() -> None:
         drive(transport.close())
 
 
-def test_the_answer_of_a_server_that_stopped_listening_is_read() -> None:
+@each_blocking
+def test_the_answer_of_a_server_that_stopped_listening_is_read(kind: Any, config: Any) -> None:
     def refuse(connection: Connection) -> None:
         # Closing with unread data resets the connection, behind the answer.
         connection._sock.recv(100)
         connection.answer(b"too large", status="413 Content Too Large", headers="connection: close\r\n")
 
-    transport = BlockingTransport(WireConfig(), environ={})
+    transport = kind(config(), environ={})
     with RawServer(refuse) as server:
         head, body = drive(fetch(transport, server.url, body=bytes(30_000_000)))
         drive(transport.close())
     assert (head.status, body) == (413, b"too large")
 
 
-def test_limits_are_readings_of_the_injected_clock() -> None:
+@each_blocking
+def test_limits_are_readings_of_the_injected_clock(kind: Any, config: Any) -> None:
     reading = 1000.0
-    transport = BlockingTransport(WireConfig(), clock=lambda: reading, environ={})
+    transport = kind(config(), clock=lambda: reading, environ={})
     late = Limits(connect=LONG, pool=LONG, due=reading - 1, max_bytes=100)
     with RawServer(serve(echo)) as server:
         with pytest.raises(AttemptTimeout):
@@ -56,10 +73,11 @@ def test_limits_are_readings_of_the_injected_clock() -> None:
         drive(transport.close())
 
 
-def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@each_blocking
+def test_the_environment_is_read_once(kind: Any, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    transport = BlockingTransport(WireConfig())
+    transport = kind(config())
     with RawServer(serve(echo)) as proxy, RawServer(serve(echo)) as server:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         drive(fetch(transport, server.url))
@@ -67,9 +85,10 @@ def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (proxy.accepted, server.accepted) == (0, 1)
 
 
-def test_what_arrived_before_an_async_connection_broke_is_delivered_first() -> None:
+@each_async
+def test_what_arrived_before_an_async_connection_broke_is_delivered_first(kind: Any, config: Any) -> None:
     async def scenario() -> None:
-        transport = AsyncTransport(WireConfig(), environ={})
+        transport = kind(config(), environ={})
         exchange = await transport.send(request(server.url, stream=True), limits())
         await asyncio.get_running_loop().run_in_executor(None, server.wait_until_closed)
         assert await exchange.read(time.monotonic() + LONG) == b"one"
