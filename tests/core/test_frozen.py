@@ -183,3 +183,21 @@ def test_what_is_not_supported_is_said_when_the_class_is_made() -> None:
             @dataclass(frozen=True, slots=True)
             class Unsupported:
                 number: int = field(**given)
+
+
+def test_what_is_not_frozen_with_slots_is_the_standard_librarys() -> None:
+    @dataclass(slots=True)
+    class Open:
+        number: int
+
+    @dataclass(frozen=True)
+    class Roomy:
+        number: int
+
+    made = Open(1)
+    made.number = 2
+    assert repr(made).endswith("Open(number=2)")
+    assert not hasattr(made, "__dict__")
+    assert Roomy(1).__dict__ == {"number": 1}
+    with pytest.raises(FrozenInstanceError):
+        Roomy(1).number = 2

@@ -43,6 +43,7 @@ _ANSWERS: dict[type, type] = {
     EmbedRequest: EmbedResponse,
     ModelsRequest: ModelsResponse,
 }
+"""What each kind of request is answered with, unless it is streamed."""
 
 
 @dataclass(frozen=True, slots=True)

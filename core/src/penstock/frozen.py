@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(
-        *, frozen: bool = False, slots: bool = True, kw_only: bool = False, repr: bool = True
+        *, frozen: bool = False, slots: bool = False, kw_only: bool = False, repr: bool = True
     ) -> Any:
-        """The standard library's decorator; what is not frozen it makes itself."""
-        if not frozen:
-            return dataclasses.dataclass(slots=slots, kw_only=kw_only, repr=repr)
+        """The standard library's decorator; what is not frozen, or has no slots, it makes itself."""
+        if not (frozen and slots):
+            return dataclasses.dataclass(frozen=frozen, slots=slots, kw_only=kw_only, repr=repr)
 
         def decorate(kind: type[T]) -> type[T]:
             bare = dataclasses.dataclass(

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from penstock.specs import HealthCheckSpec
     from penstock.surface import Surface
 
-MEDIA_TYPE = "application/health+json"
 MAX_AGE = 1.0
 """Seconds that what was found is told again."""
 Status: TypeAlias = Literal["pass", "warn", "fail"]

@@ -151,7 +151,7 @@ def _messages(messages: Any) -> tuple[Message, ...]:
     else:
         found: list[Message] = []
         for each in _items(messages, "messages"):
-            found.append(_plain_message(each) or _message(each, f"messages[{len(found)}]"))  # it counts
+            found.append(_plain_message(each) or _message(each, f"messages[{len(found)}]"))
         checked = tuple(found)
     if not checked:
         raise InvalidRequestError("messages is empty; pass at least one message", param="messages")

@@ -21,7 +21,7 @@ from penstock_wire.incoming import Incoming, ProtocolError
 from penstock_wire.inflate import PIECE, Inflater, MalformedBody, inflater
 from penstock_wire.plugin import penstock_register_transports
 from penstock_wire.proxies import Proxies
-from penstock_wire.tls import Trust, tls_context
+from penstock_wire.tls import Trust
 from penstock_wire.urls import read_url
 
 patient = settings(deadline=None)
@@ -151,28 +151,30 @@ def test_a_proxy_that_cannot_be_used_is_named_by_its_source_only(proxy: str) -> 
 
 
 def test_equal_settings_share_one_context() -> None:
-    assert tls_context(WireConfig(), {}) is tls_context(WireConfig(limit=1), {})
-    assert tls_context(WireConfig(), {}) is not tls_context(WireConfig(verify=False), {})
+    usual = Trust(WireConfig(), {}).context()
+    assert usual is Trust(WireConfig(limit=1), {}).context()
+    assert usual is not Trust(WireConfig(verify=False), {}).context()
 
 
 @pytest.mark.parametrize(
     "variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"]
 )
 def test_a_bundle_that_is_missing_is_named_by_its_variable(variable: str, tmp_path: Any) -> None:
-    for read in (tls_context, Trust):
-        with pytest.raises(ConfigError, match=variable):
-            read(WireConfig(), {variable: str(tmp_path / "missing.pem")})
+    with pytest.raises(ConfigError, match=variable):
+        Trust(WireConfig(), {variable: str(tmp_path / "missing.pem")})
     Trust(WireConfig(verify=False), {variable: str(tmp_path / "missing.pem")})
 
 
 def test_a_bundle_that_holds_no_certificates_is_an_error(tmp_path: Any) -> None:
     bundle = tmp_path / "bundle.pem"
     bundle.write_text("nothing")
-    for read in (tls_context, Trust):
-        with pytest.raises(ConfigError, match="ca_bundle"):
-            read(WireConfig(ca_bundle=str(bundle)), {})
-        with pytest.raises(ConfigError, match="client_certificate"):
-            read(WireConfig(client_certificate=str(bundle)), {})
+    with pytest.raises(ConfigError, match="ca_bundle"):
+        Trust(WireConfig(ca_bundle=str(bundle)), {})
+    with pytest.raises(ConfigError, match="client_certificate"):
+        Trust(WireConfig(client_certificate=str(bundle)), {})
+    named = Trust(WireConfig(), {"SSL_CERT_FILE": str(bundle)})
+    with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
+        named.context()
 
 
 # Unpacking

@@ -23,37 +23,6 @@ if TYPE_CHECKING:
 _VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-def tls_context(config: WireConfig, environ: Mapping[str, str]) -> ssl.SSLContext:
-    """
-    The context for a configuration, shared with every equal one.
-
-    Raises:
-        ConfigError: a file that is missing or no certificate; names the key or variable.
-    """
-    return _read(config, _named(config, environ) or _shipped())
-
-
-def _read(config: WireConfig, store: tuple[str, str]) -> ssl.SSLContext:
-    source, bundle = store
-    key = config.client_key or config.client_certificate
-    try:
-        return _context(
-            config.verify,
-            _stamp(bundle) if config.verify else None,
-            _stamp(config.client_certificate) if config.client_certificate else None,
-            _stamp(key) if key else None,
-        )
-    except _Unreadable as error:
-        names = {bundle: source, key: "client_key", config.client_certificate: "client_certificate"}
-        raise ConfigError(f"{names[error.path]}: cannot read {error.path!r} as certificates") from None
-
-
-def _shipped() -> tuple[str, str]:
-    import certifi
-
-    return "certifi", certifi.where()
-
-
 class Trust:
     """
     The TLS context of a transport, made for the first connection that needs it.
@@ -63,7 +32,7 @@ class Trust:
         environ: may name a trust store; looked at here and never again.
 
     Raises:
-        ConfigError: what `tls_context` would raise, as far as finding out takes no time: files that the
+        ConfigError: what `context` would raise, as far as finding out takes no time: files that the
             configuration names are read, one that a variable names must be there.
     """
 
@@ -74,13 +43,42 @@ class Trust:
         if config.ca_bundle or config.client_certificate:
             self.context()
         elif named is not None and config.verify and not Path(named[1]).exists():
-            raise ConfigError(f"{named[0]}: cannot read {named[1]!r} as certificates")
+            raise _unusable(*named)
 
     def context(self) -> ssl.SSLContext:
-        """The context; raises ConfigError as `tls_context` does."""
+        """
+        The context, shared with every equal configuration.
+
+        Raises:
+            ConfigError: a file that is missing or no certificate; names the key or variable.
+        """
         if self._context is None:
-            self._context = _read(self._config, self._named or _shipped())
+            self._context = self._read(*(self._named or _shipped()))
         return self._context
+
+    def _read(self, source: str, bundle: str) -> ssl.SSLContext:
+        config = self._config
+        key = config.client_key or config.client_certificate
+        try:
+            return _context(
+                config.verify,
+                _stamp(bundle) if config.verify else None,
+                _stamp(config.client_certificate) if config.client_certificate else None,
+                _stamp(key) if key else None,
+            )
+        except _Unreadable as error:
+            names = {bundle: source, key: "client_key", config.client_certificate: "client_certificate"}
+            raise _unusable(names[error.path], error.path) from None
+
+
+def _unusable(source: str, path: str) -> ConfigError:
+    return ConfigError(f"{source}: cannot read {path!r} as certificates")
+
+
+def _shipped() -> tuple[str, str]:
+    import certifi
+
+    return "certifi", certifi.where()
 
 
 def _named(config: WireConfig, environ: Mapping[str, str]) -> tuple[str, str] | None:
